@@ -1,0 +1,42 @@
+"""Physical constants, each once, with its unit and source.
+
+Sources
+-------
+R05 : Rasmussen, Southard & Horwath 2005, Soil Sci. Soc. Am. J. 69:1266-1274
+R11 : Rasmussen et al. 2011, Biogeochemistry 102:15-29
+R15 : Rasmussen et al. 2015, Vadose Zone J., doi:10.2136/vzj2014.07.0102
+Z16 : Zapata-Rios et al. 2016, Hydrol. Earth Syst. Sci. 20:1103-1115
+FAO56 : Allen et al. 1998, FAO Irrigation and Drainage Paper 56
+SG00 : Scharmer & Greif 2000, The European Solar Radiation Atlas
+HS02 : Hofierka & Suri 2002, The solar radiation model for open source GIS (r.sun)
+"""
+
+# Energy and mass
+BIOMASS_ENTHALPY = 22.0e6  # J kg-1 of dry matter; R11 p. 20, R15
+WATER_HEAT_CAPACITY = 4187.0  # J kg-1 K-1; Z16 Eq 3
+FREEZING_POINT = 273.15  # K, the reference temperature of E_PPT; R15, Z16
+LATENT_HEAT = 2.45e6  # J kg-1, vaporisation of water near 20 degC; FAO56 Eq 8
+AIR_HEAT_CAPACITY = 1013.0  # J kg-1 K-1, moist air at constant pressure; FAO56 Eq 8
+VAPOUR_MOLECULAR_RATIO = 0.622  # molecular weight of water vapour over dry air; FAO56 Eq 8
+DRY_AIR_GAS_CONSTANT = 287.05  # J kg-1 K-1
+GAS_CONSTANT = 8.31447  # J mol-1 K-1
+AIR_MOLAR_MASS = 0.0289644  # kg mol-1, dry air; US Standard Atmosphere 1976
+GRAVITY = 9.80665  # m s-2, standard
+SEA_LEVEL_PRESSURE = 101_325.0  # Pa, standard atmosphere
+SEA_LEVEL_TEMPERATURE = 288.15  # K, standard atmosphere
+STEFAN_BOLTZMANN = 4.903e-9  # MJ m-2 K-4 day-1; FAO56 Eq 39
+VON_KARMAN = 0.41  # -; FAO56 Eq 4
+DAYS_IN_YEAR = 365  # a sun year has no 29 February
+MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days
+JOULES_PER_WATT_HOUR = 3600.0
+
+# Models
+ZHANG_OMEGA = 2.63  # -, Budyko curve shape; R15 Eq 8
+NPP_FLOOR = 100.0  # g m-2 yr-1, least productivity of Eq 11; R15 p. 8
+NPP_ELEVATION_RANGE = (580.0, 2800.0)  # m, where Eq 11 was fitted; R15 p. 4
+LAPSE_RATE = 6.5  # K km-1, standard atmosphere
+
+# Sun
+SOLAR_CONSTANT = 1367.0  # W m-2; HS02, SG00
+EARTH_RADIUS = 6_371_000.0  # m, mean
+PRESSURE_SCALE_HEIGHT = 8434.5  # m; SG00
