@@ -30,6 +30,8 @@ DAYS_IN_YEAR = 365  # a sun year has no 29 February
 MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days
 JOULES_PER_WATT_HOUR = 3600.0
 
+MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 # Models
 ZHANG_OMEGA = 2.63  # -, Budyko curve shape; R15 Eq 8
 NPP_FLOOR = 100.0  # g m-2 yr-1, least productivity of Eq 11; R15 p. 8
@@ -40,3 +42,14 @@ LAPSE_RATE = 6.5  # K km-1, standard atmosphere
 SOLAR_CONSTANT = 1367.0  # W m-2; HS02, SG00
 EARTH_RADIUS = 6_371_000.0  # m, mean
 PRESSURE_SCALE_HEIGHT = 8434.5  # m; SG00
+
+# Evaporation and temperature
+SECONDS_IN_DAY = 86_400.0  # s
+SATURATION_AT_ZERO = 0.6108  # kPa, saturation vapour pressure at 0 degC; FAO56 Eq 11
+OPEN_WATER_ROUGHNESS = 0.00137  # m; Shuttleworth 1993, Handbook of Hydrology
+WIND_HEIGHT = 2.0  # m above ground, where wind speed is given; FAO56
+WIND_SPEED = 2.0  # m s-1, world average at 2 m; FAO56
+PRESSURE_LAPSE = 0.0065  # K m-1, in the pressure of the air at an elevation; FAO56 Eq 7
+SOLAR_WARMING = 1.0  # K, factor C of S - 1/S; R15 Eq 6
+SOLAR_RATIO_LIMITS = (0.2, 5.0)  # -, irradiation over that of flat land; keeps S - 1/S within 4.8
+LIETH_MAXIMUM = 3000.0  # g m-2 yr-1, productivity of the warmest land; Lieth 1975, R05 Eq 3
