@@ -1,0 +1,1 @@
+"""Water, growth and the energy that both carry into the critical zone."""

@@ -1,0 +1,246 @@
+"""Published numbers, and vectors worked out from published formulas.
+
+A-numbers are cases whose inputs and result are both printed in a paper; tolerances cover the
+rounding of the print. V marks values computed by hand from the formula in the paper named.
+R05, R11, R12, R15, Z16: see `eemt.constants`.
+"""
+
+import numpy as np
+import pytest
+
+from eemt.constants import BIOMASS_ENTHALPY, LIETH_MAXIMUM, WATER_HEAT_CAPACITY
+from eemt.energy.eemt import Energy, biomass_energy, topographic, traditional, water_energy
+from eemt.energy.evaporation import (
+    aerodynamic_resistance,
+    air_density,
+    day_length,
+    hamon,
+    mean_saturation_vapour_pressure,
+    penman,
+    psychrometric_constant,
+    saturation_vapour_pressure,
+    vapour_pressure_slope,
+    zhang,
+)
+from eemt.energy.productivity import lieth, whittaker_niering
+
+DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+MID_MONTH = np.cumsum(DAYS) - DAYS + (DAYS + 1) / 2
+
+
+def case(source, *values):
+    return pytest.param(*values, id=source)
+
+
+@pytest.mark.parametrize(
+    ("npp", "printed", "tolerance"),
+    [
+        case("A1 Z16 p. 1109", 450.0, 9.89, 0.015),
+        case("A8 R11 Table 1: greatest E_BIO", 2591.0, 57.0, 0.01),
+        case("A24 R15 p. 8: least NPP", 100.0, 2.2, 1e-9),
+        case("A22 R15 Eq 11, 2433 m", 761.87, 16.761, 5e-4),
+    ],
+)
+def test_biomass_energy(npp, printed, tolerance):
+    assert biomass_energy(npp) == pytest.approx(printed, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("eppt", "ebio", "total", "percent_biomass"),
+    [
+        case("A2 Z16 p. 1110, empirical", 1.03, 10.8, 11.83, 92.0),
+        case("A3 Z16 p. 1110, model", 0.1, 6.72, 6.82, 99.0),
+        case("A6 R05 abstract, Ultisol", 15.257, 14.658, 29.915, 49.0),
+        case("A7 R05 abstract, Mollisol", 0.588, 5.292, 5.880, 90.0),
+    ],
+)
+def test_energies_add_up(eppt, ebio, total, percent_biomass):
+    energy = Energy(np.array([eppt]), np.array([ebio]))
+    assert energy.annual_eemt == pytest.approx(total, abs=0.005)
+    assert 100 * energy.annual_ebio / energy.annual_eemt == pytest.approx(percent_biomass, abs=1.0)
+
+
+def test_water_energy_of_the_upper_jemez():
+    # A4, Z16 pp. 1108-1109: 6.1 % of 617 mm at 6.1 degC; the paper's 1.03 is a mean of products
+    assert water_energy(0.061 * 617.0, 6.1) == pytest.approx(1.03, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("npp", "eemt", "percent"),
+    [
+        case("A9 R11 Table 2, tropical grassland", 911.0, 46.0, 43.0),
+        case("A10 R11 Table 2, broadleaf", 673.0, 27.0, 57.0),
+        case("A11 R11 Table 2, tropical forest", 1202.0, 74.0, 38.0),
+    ],
+)
+def test_biomass_share(npp, eemt, percent):
+    # medians of different stations, hence the tolerance
+    assert 100 * biomass_energy(npp) / eemt == pytest.approx(percent, abs=2.5)
+
+
+def test_productivity_has_the_energy_of_the_warmest_land_as_its_bound():
+    # A8, R11 Table 1: 57 MJ, 2591 g, needs 26.56 degC; the curve ends at 66 MJ
+    assert lieth(26.56) == pytest.approx(2591.0, abs=1.0)
+    assert pytest.approx(66.0) == LIETH_MAXIMUM * BIOMASS_ENTHALPY * 1e-9
+    assert biomass_energy(lieth(26.56)) == pytest.approx(57.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("elevation", "npp", "ebio", "eemt"),
+    [
+        case("humid", 2433.0, 761.87, 16.761, 23.1),
+        case("humid transition", 2080.0, 624.20, 13.732, 19.1),
+        case("arid transition", 1683.0, 469.37, 10.326, 15.0),
+        case("semiarid", 1365.0, 345.35, 7.598, 11.4),
+        case("arid", 1063.0, 227.57, 5.007, 8.0),
+    ],
+)
+def test_productivity_leaves_room_for_water_in_the_classes_of_sabino_creek(elevation, npp, ebio, eemt):
+    # A22, R15 Table 1 (mean elevation and EEMT_TOPO of each class) and Eq 11 with northness 0
+    assert whittaker_niering(elevation, 0.0) == pytest.approx(npp, abs=0.005)
+    assert biomass_energy(whittaker_niering(elevation, 0.0)) == pytest.approx(ebio, abs=5e-4)
+    assert 2.5 < eemt - ebio < 6.5
+
+
+def test_facing_north_equals_a_climb_of_300_m():
+    # A23, R15 p. 11
+    climb = whittaker_niering(2300.0, 0.0) - whittaker_niering(2000.0, 0.0)
+    assert climb == pytest.approx(117.0)
+    assert whittaker_niering(2000.0, 0.338) - whittaker_niering(2000.0, 0.0) == pytest.approx(climb, abs=0.1)
+    assert biomass_energy(climb) == pytest.approx(2.574)
+    assert biomass_energy(346.0) == pytest.approx(7.612)
+
+
+@pytest.mark.parametrize(
+    ("t", "expected"),
+    [(-10, 226.525), (0, 634.954), (5, 982.179), (10, 1406.372), (15, 1846.151), (20, 2230.935), (25, 2520.714),
+     (30, 2715.243)],
+)  # fmt: skip
+def test_lieth(t, expected):
+    # V, R05 Eq 3, Z16 Eq 6
+    assert lieth(t) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize(("t", "expected"), [(-5, 0.42118), (0, 0.61080), (10, 1.22796), (20, 2.33828), (30, 4.24307)])
+def test_saturation_vapour_pressure(t, expected):
+    # V, FAO-56 Eq 11; its Table 2.3 prints 1.228, 2.338 and 4.243
+    assert saturation_vapour_pressure(t) == pytest.approx(expected, abs=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("tmin", "tmax", "hours", "expected"), [(20, 20, 12, 2.851874), (10, 10, 10, 1.292136), (5, 25, 14, 2.924228)]
+)
+def test_hamon(tmin, tmax, hours, expected):
+    # V, Hamon 1961 with 29.8
+    assert hamon(tmin, tmax, hours) == pytest.approx(expected, abs=5e-7)
+
+
+@pytest.mark.parametrize(("month", "expected"), [(3, 11.7773), (6, 14.4163), (11, 10.0485)])
+def test_day_length(month, expected):
+    # V, FAO-56 Eqs 24, 25 and 34 at 35.8 degrees north
+    assert day_length(35.8, MID_MONTH[month - 1]) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("precipitation", "pet", "expected"),
+    [(100, 100, 69.845234), (50, 100, 44.140849), (100, 50, 44.140849), (617, 900, 502.415602), (800, 480, 406.271276)],
+)
+def test_zhang(precipitation, pet, expected):
+    # V, R15 Eq 8 with omega 2.63
+    assert zhang(precipitation, pet) == pytest.approx(expected, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("elevation", "expected"), [(0, 0.0673383), (1000, 0.0598541), (2000, 0.0530583), (2500, 0.0499029)]
+)
+def test_psychrometric_constant(elevation, expected):
+    # V, FAO-56 Eqs 7-8 with the lapse of the public EEMT code
+    assert psychrometric_constant(elevation, 0.00649) == pytest.approx(expected, abs=5e-8)
+
+
+@pytest.mark.parametrize(("t", "expected"), [(0, 0.04145), (10, 0.07619), (20, 0.14006), (30, 0.25747)])
+def test_vapour_pressure_slope(t, expected):
+    # V, public EEMT code
+    assert vapour_pressure_slope(t) == pytest.approx(expected, abs=5e-6)
+
+
+@pytest.mark.parametrize(("wind", "expected"), [(0, 250.571), (1, 163.132), (2, 120.932), (3, 96.078), (5, 68.090)])
+def test_aerodynamic_resistance(wind, expected):
+    # V, Shuttleworth 1993
+    assert aerodynamic_resistance(wind) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize(("elevation", "t", "expected"), [(0, 15, 1.225012), (2500, 10, 0.926871)])
+def test_air_density(elevation, t, expected):
+    # V, barometric formula
+    assert air_density(elevation, t) == pytest.approx(expected, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("elevation", "northness", "expected"),
+    [(2433, 0.34, 879.51), (2433, -0.34, 644.23), (580, 0, 100.0), (2080, 0.3, 728.0), (2080, -0.3, 520.4)],
+)
+def test_whittaker_niering(elevation, northness, expected):
+    # V, R15 Eq 11; 580 m gives 39.2 and takes the floor
+    assert whittaker_niering(elevation, northness) == pytest.approx(expected, abs=5e-3)
+
+
+def test_heat_capacity_is_that_of_z16():
+    assert WATER_HEAT_CAPACITY == 4187.0  # Z16 Eq 3
+
+
+def test_twelve_months_of_trad():
+    # V, R15 and Z16 with Hamon, 35.8 degrees north, growth only above 0 degC
+    tmin = np.array([-9, -8, -6, -2, 2, 6, 9, 8, 5, 0, -5, -9])
+    tmax = np.array([4, 6, 9, 14, 19, 24, 25, 23, 20, 15, 8, 4])
+    precipitation = np.array([50, 45, 50, 35, 35, 35, 85, 95, 55, 45, 45, 45])
+    hours = day_length(35.8, MID_MONTH)
+    pet = [0, 0, 30.4633, 44.0541, 65.8203, 87.6284, 97.3878, 82.7045, 61.2031, 42.0030, 24.4277, 0]
+    np.testing.assert_allclose(hamon(tmin, tmax, hours) * DAYS, pet, atol=5e-5)
+    energy = traditional(tmin, tmax, precipitation, hours, DAYS)
+    assert energy.annual_eppt == pytest.approx(1.143980, abs=5e-7)
+    assert energy.annual_ebio == pytest.approx(8.427136, abs=5e-7)
+    assert energy.annual_eemt == pytest.approx(9.571116, abs=5e-7)
+
+
+def test_one_month_of_topo():
+    # V, R15 Eqs 6-11 at 2500 m in July with S 0.95, all shortwave absorbed
+    irradiation = np.array([195e3])
+    energy = topographic(
+        [9.0], [24.0], [90.0], [1000.0], irradiation, irradiation / 0.95, 2500.0, 0.3, 1.2, [31],
+        net_radiation="shortwave", albedo=0.0, pressure_gradient=0.0065,
+    )  # fmt: skip
+    assert energy.eppt == pytest.approx(0.515543, abs=5e-7)
+    assert energy.ebio == pytest.approx(1.666322, abs=5e-7)
+    assert energy.eemt == pytest.approx(2.181865, abs=5e-7)
+
+
+def test_parts_of_one_month_of_topo():
+    tmax = 24.0 + 0.95 - 1 / 0.95
+    t = (9.0 + tmax) / 2
+    assert tmax == pytest.approx(23.897368, abs=5e-7)
+    assert vapour_pressure_slope(t) * 1000 == pytest.approx(112.830171, abs=5e-7)
+    assert psychrometric_constant(2500.0) * 1000 == pytest.approx(49.879222, abs=5e-7)
+    assert air_density(2500.0, t) == pytest.approx(0.906232, abs=5e-7)
+    assert mean_saturation_vapour_pressure(9.0, tmax) * 1000 == pytest.approx(2056.822928, abs=5e-7)
+    month = {"tmin": 9.0, "tmax": tmax, "vapour_pressure": 1000.0, "elevation": 2500.0, "days": 31}
+    pet = penman(net_radiation=195e3 / 744, **month)
+    assert pet == pytest.approx(252.595672, abs=5e-7)
+    # a fifth reflected
+    assert penman(net_radiation=0.8 * 195e3 / 744, **month) == pytest.approx(212.9, abs=0.05)
+    aet = zhang(90.0, pet)
+    assert aet == pytest.approx(83.761945, abs=5e-7)
+    assert 1.2 * (90.0 - aet) == pytest.approx(7.485666, abs=5e-7)
+    assert whittaker_niering(2500.0, 0.3) == pytest.approx(891.8)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "warming"), [(0.5, -1.5), (0.8, -0.45), (0.9, -0.2111), (1.0, 0.0), (1.1, 0.1909), (1.2, 0.3667)]
+)
+def test_warming_by_the_sun_goes_to_the_maximum_only(ratio, warming):
+    # V, R15 Eq 6: the energy of water is that of a maximum warmer by S - 1/S under the same sun
+    fixed = {"net_radiation": "shortwave", "albedo": 1.0}
+    sun = np.array([150e3])
+    sloping = topographic([5], [20], [80], [900], sun * ratio, sun, 2000, 0, 1, [31], **fixed)
+    warmer = topographic([5], [20 + warming], [80], [900], sun, sun, 2000, 0, 1, [31], **fixed)
+    assert sloping.eppt == pytest.approx(warmer.eppt, rel=2e-5)
