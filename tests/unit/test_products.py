@@ -1,0 +1,121 @@
+"""Maps put together from tiles, and their table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rio_cogeo.cogeo import cog_validate
+
+from eemt.errors import InputError
+from eemt.grid import Grid, tiles
+from eemt.products import mosaic_rasters, summarise
+from eemt.raster import read_band, read_grid, write_geotiff
+
+BANDS = list("abcdefghijklm")
+GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 50, 40)
+
+
+def cut(folder: Path, values: np.ndarray, size: int) -> list[Path]:
+    paths = []
+    for tile in tiles(GRID, size).values():
+        path = folder / f"{tile.name}.tif"
+        write_geotiff(
+            path, values[:, tile.rows, tile.cols], GRID.window(tile.rows, tile.cols), ["a", "b"], "Wh m-2", {"K": 1}
+        )
+        paths.append(path)
+    return paths
+
+
+@settings(max_examples=10, deadline=None)
+@given(size=st.sampled_from([1, 7, 16, 24, 40, 64]))
+def test_mosaic_of_tiles_is_the_whole(tmp_path_factory, size: int):
+    folder = tmp_path_factory.mktemp("tiles")
+    size = max(size, 7)
+    values = np.random.default_rng(1).normal(size=(2, *GRID.shape)).astype(np.float32)
+    values[:, 5:9, 5:30] = np.nan
+    mosaic_rasters(cut(folder, values, size), folder / "whole.tif")
+    with rasterio.open(folder / "whole.tif") as source:
+        np.testing.assert_array_equal(source.read(), values)
+        assert source.descriptions == ("a", "b") and source.units == ("Wh m-2",) * 2 and source.tags()["K"] == "1"
+    assert read_grid(folder / "whole.tif") == GRID
+    assert cog_validate(folder / "whole.tif", strict=True)[0]
+
+
+def test_tiles_of_different_grids_are_refused(tmp_path: Path):
+    one = cut(tmp_path, np.ones((2, *GRID.shape), np.float32), 64)[0]
+    other = Grid(GRID.crs, GRID.west + 10, GRID.north, 30.0, 30.0, 5, 5)
+    write_geotiff(tmp_path / "o.tif", np.ones((2, 5, 5), np.float32), other, ["a", "b"], "")
+    with pytest.raises(InputError, match="is not on the same cells as"):
+        mosaic_rasters([one, tmp_path / "o.tif"], tmp_path / "whole.tif")
+    assert not (tmp_path / "whole.tif").exists()
+
+
+def test_missing_tile_is_named(tmp_path: Path):
+    paths = cut(tmp_path, np.ones((2, *GRID.shape), np.float32), 24)
+    paths[1].unlink()
+    with pytest.raises(InputError, match=paths[1].name):
+        mosaic_rasters(paths, tmp_path / "whole.tif")
+
+
+def test_summary_counts_valid_cells_only(tmp_path: Path):
+    values = np.arange(26 * 100, dtype=np.float32).reshape(13, 10, 20)
+    values[:, 0, :10] = np.nan
+    grid = Grid(GRID.crs, GRID.west, GRID.north, 100.0, 100.0, 20, 10)
+    write_geotiff(tmp_path / "eemt_topo_2003.tif", values, grid, BANDS, "MJ m-2")
+    table = summarise([tmp_path / "eemt_topo_2003.tif"], "here")
+    assert list(table.month) == list(range(13))
+    year = table.iloc[0]
+    valid = values[0][np.isfinite(values[0])]
+    assert (year.site, year.variable, year.method, year.year) == ("here", "eemt", "topo", "2003")
+    assert year["mean"] == pytest.approx(valid.mean())
+    assert (year.p5, year.p50, year.p95) == tuple(pytest.approx(v) for v in np.percentile(valid, [5, 50, 95]))
+    assert (year.cells, year.area_km2) == (190, pytest.approx(1.9))
+
+
+def test_summary_of_a_map_without_values(tmp_path: Path):
+    write_geotiff(
+        tmp_path / "eemt_trad_mean.tif",
+        np.full((13, 4, 4), np.nan, np.float32),
+        GRID.window(slice(0, 4), slice(0, 4)),
+        BANDS,
+        "",
+    )
+    table = summarise([tmp_path / "eemt_trad_mean.tif"], "here")
+    assert table["mean"].isna().all() and (table.cells == 0).all()
+
+
+def test_summary_writes_csv_and_parquet_alike(call, tmp_path: Path):
+    write_geotiff(tmp_path / "eppt_trad_1971-2000.tif", np.ones((13, *GRID.shape), np.float32), GRID, BANDS, "")
+    code, _, err = call(
+        "summary",
+        tmp_path / "eppt_trad_1971-2000.tif",
+        "--site",
+        "s",
+        "--csv",
+        tmp_path / "s.csv",
+        "--parquet",
+        tmp_path / "s.parquet",
+    )
+    assert (code, err) == (0, "")
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "s.csv"), pd.read_parquet(tmp_path / "s.parquet"), check_dtype=False
+    )
+
+
+def test_summary_refuses_a_map_by_another_name(tmp_path: Path):
+    with pytest.raises(InputError, match=r"slope.tif is not named VARIABLE_METHOD_YEAR.tif"):
+        summarise([tmp_path / "slope.tif"], "here")
+
+
+def test_mosaic_options_belong_to_netcdf_tiles(call, tmp_path: Path):
+    paths = cut(tmp_path, np.ones((2, *GRID.shape), np.float32), 64)
+    code, _, err = call("mosaic", *paths, "--out", tmp_path / "w.tif", "--variable", "eemt")
+    assert code == 2
+    assert "GeoTIFF tiles take no --variable" in err
+    assert np.isfinite(read_band(paths[0])).all()
