@@ -1,0 +1,1 @@
+"""What each command does: files in, a kernel called on arrays, files out."""

@@ -1,0 +1,315 @@
+"""The command line: ``eemt STAGE …``, the same call in a rule, in a container and by hand.
+
+What can be asked stands here; what is done stands in ``eemt.stages``, one module a command, loaded
+only when its command is called. Options that are parameters of the model are made from
+``eemt.config``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from eemt import __version__
+from eemt.config import (
+    ClimateSettings,
+    DemSettings,
+    EemtSettings,
+    LapseSettings,
+    Section,
+    SunSettings,
+    WetnessSettings,
+    check_section,
+)
+from eemt.errors import InputError
+
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    args = _parser().parse_args(argv)
+    try:
+        _settle(args)
+        importlib.import_module(f"eemt.stages.{args.stage}").run(args)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"eemt {args.stage}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"eemt {args.stage}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"eemt {args.stage}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+def _as_interrupt(*_: Any) -> None:
+    # a batch system's termination cleans up as Ctrl-C does
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eemt",
+        description="Maps of effective energy and mass transfer (EEMT) from a digital elevation model. "
+        "One command runs one stage; the Snakemake workflow runs them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"eemt {__version__}")
+    commands = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    for name, build in COMMANDS.items():
+        summary = (build.__doc__ or "").strip()
+        command = commands.add_parser(name, help=_as_help(summary), description=summary)
+        command.add_argument("--version", action="version", version=f"eemt {__version__}")
+        command.set_defaults(sections={})
+        build(command)
+    return parser
+
+
+def _dem(command: argparse.ArgumentParser) -> None:
+    """Bring an elevation raster to a grid in metres; write dem.tif and far_field.tif."""
+    command.add_argument("source", metavar="SOURCE", help="elevation raster, anything GDAL reads, in metres")
+    _out_folder(command)
+    _add_settings(command, DemSettings, leave_out={"source"})
+
+
+def _tile(command: argparse.ArgumentParser) -> None:
+    """Cut one tile, with a rim of the terrain around it, out of a DEM."""
+    _dem_argument(command)
+    command.add_argument("--tile", required=True, metavar="NAME", help="the tile's row and column, such as r000c001")
+    command.add_argument("--size", type=int, required=True, metavar="CELLS", help="rows and columns of a tile")
+    command.add_argument(
+        "--halo",
+        type=float,
+        default=None,
+        metavar="M",
+        help="width of the rim [m] (default: as far as the sun engine looks at full resolution)",
+    )
+    _out_file(command, "GeoTIFF of the tile and its rim; what lies beyond the DEM is nodata")
+
+
+def _terrain(command: argparse.ArgumentParser) -> None:
+    """Slope [degrees], aspect [degrees from north] and northness; write slope.tif, aspect.tif, northness.tif."""
+    _dem_argument(command)
+    _out_folder(command)
+    _halo(command)
+
+
+def _wetness(command: argparse.ArgumentParser) -> None:
+    """Topographic wetness of the whole DEM; write area.tif [m], twi.tif and mcwi.tif."""
+    _dem_argument(command)
+    _out_folder(command)
+    _add_settings(command, WetnessSettings)
+
+
+def _sun(command: argparse.ArgumentParser) -> None:
+    """Daily sun maps with terrain shadows [Wh m-2 day-1, h], and their monthly sums."""
+    _dem_argument(command)
+    _out_folder(command)
+    _halo(command)
+    command.add_argument("--far", type=Path, metavar="FILE", help="far_field.tif of the whole DEM, for a tile of it")
+    command.add_argument("--days", default="1:365", metavar="FIRST:LAST", help="days of the year (default: 1:365)")
+    command.add_argument("--threads", type=int, default=None, metavar="N", help="processor threads (default: all)")
+    _add_settings(command, SunSettings)
+
+
+def _climate(command: argparse.ArgumentParser) -> None:
+    """Monthly climate [degC, mm, Pa] on its source's own grid, as CF-1.8 NetCDF."""
+    _out_file(command, "NetCDF with tmin, tmax, prcp, vp and the elevation they belong to")
+    _add_settings(command, ClimateSettings, leave_out=LapseSettings.model_fields)
+
+
+def _transfer(command: argparse.ArgumentParser) -> None:
+    """EEMT, E_BIO and E_PPT [MJ m-2 month-1] of one tile, for all its years and methods."""
+    _dem_argument(command)
+    _halo(command)
+    command.add_argument(
+        "--climate", dest="climate_file", type=Path, required=True, metavar="FILE", help="what `eemt climate` wrote"
+    )
+    command.add_argument("--northness", type=Path, metavar="FILE", help="of the tile; for the method topo")
+    command.add_argument("--mcwi", type=Path, metavar="FILE", help="of the whole DEM; for the method topo")
+    command.add_argument("--sun", type=Path, metavar="FILE", help="monthly_global.tif of the tile; for the method topo")
+    command.add_argument(
+        "--flat-sun", type=Path, metavar="FILE", help="monthly_flat_global.tif of the tile; for the method topo"
+    )
+    _out_file(command, "NetCDF of the tile")
+    _add_settings(command, EemtSettings)
+    _add_settings(command, LapseSettings, into="lapse")
+
+
+def _mosaic(command: argparse.ArgumentParser) -> None:
+    """Put tiles together into one cloud-optimised GeoTIFF."""
+    command.add_argument(
+        "tiles", nargs="+", type=Path, metavar="TILE", help="GeoTIFFs, or NetCDF files of `eemt transfer`"
+    )
+    _out_file(command, "the map")
+    command.add_argument("--variable", metavar="NAME", help="of NetCDF tiles: eemt, ebio or eppt")
+    command.add_argument("--method", metavar="NAME", help="of NetCDF tiles: trad or topo")
+    command.add_argument(
+        "--year",
+        metavar="YEAR",
+        help="of NetCDF tiles: a year, a period such as 1971-2000, or mean for the mean of all years",
+    )
+
+
+def _summary(command: argparse.ArgumentParser) -> None:
+    """Tabulate maps: mean, sd, least, greatest, 5, 50 and 95 %, and area, for each year and month."""
+    command.add_argument(
+        "maps", nargs="+", type=Path, metavar="MAP", help="what `eemt mosaic` wrote, VARIABLE_METHOD_YEAR.tif"
+    )
+    command.add_argument("--site", required=True, metavar="NAME", help="what the column site says")
+    command.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    command.add_argument("--parquet", type=Path, required=True, metavar="FILE")
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    """Write a finished site's report, one self-contained HTML file."""
+    command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder")
+    _out_file(command, "the report")
+    command.add_argument("--site", required=True, metavar="NAME")
+    command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
+    command.add_argument(
+        "--benchmarks", type=Path, metavar="DIR", help="Snakemake's benchmark files, for the run times"
+    )
+    command.add_argument("--picture", type=Path, metavar="FILE", help="also write an overview of the maps as PNG")
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    """Check a config file and the inputs it names, without computing anything."""
+    command.add_argument("config", type=Path, metavar="CONFIG", help="such as config/config.yaml")
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    """Print the JSON schema of the config file, or its reference page."""
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument("--schema", action="store_true", help="JSON schema, as YAML")
+    form.add_argument("--reference", action="store_true", help="Markdown page of all keys")
+
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "dem": _dem,
+    "tile": _tile,
+    "terrain": _terrain,
+    "wetness": _wetness,
+    "sun": _sun,
+    "climate": _climate,
+    "transfer": _transfer,
+    "mosaic": _mosaic,
+    "summary": _summary,
+    "report": _report,
+    "check": _check,
+    "config": _config,
+}
+
+
+def _dem_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("dem", type=Path, metavar="DEM", help="elevation [m] on a grid in metres, see `eemt dem`")
+
+
+def _out_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to, made where absent")
+    command.set_defaults(out_is_folder=True)
+
+
+def _out_file(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=meaning)
+
+
+def _halo(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--halo",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="rim of the DEM that is looked at but not written [m] (default: 0)",
+    )
+
+
+def _add_settings(
+    command: argparse.ArgumentParser, section: type[Section], leave_out: Iterable[str] = (), into: str = "settings"
+) -> None:
+    """Add an option for each parameter of a section, to be found checked in the attribute `into`."""
+    for name, field in section.model_fields.items():
+        if name not in set(leave_out):
+            _add_setting(command, name, field)
+    command.get_default("sections")[into] = section
+
+
+def _add_setting(command: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    unit = (field.json_schema_extra or {}).get("unit") if isinstance(field.json_schema_extra, dict) else None
+    default = "" if field.is_required() or field.default is None else f" (default: {as_text(field.default)})"
+    text = _as_help(f"{field.description}{f' [{unit}]' if unit else ''}{default}")
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        command.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
+        return
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+    command.add_argument(
+        flag,
+        default=argparse.SUPPRESS,
+        required=field.is_required(),
+        choices=choices,
+        metavar=None if choices else name.upper(),
+        help=text,
+    )
+
+
+def _as_help(sentence: str) -> str:
+    first, rest = sentence[0], sentence[1:].rstrip(".").replace("%", "%%")
+    return (first if rest[:1].isupper() else first.lower()) + rest
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Check the options that are parameters and put them in place as sections."""
+    for attribute, section in args.sections.items():
+        given = {name: value for name, value in vars(args).items() if name in section.model_fields}
+        setattr(args, attribute, check_section(section, given, "options"))
+    if getattr(args, "out_is_folder", False) and args.out.is_file():
+        raise InputError(f"out: {args.out} is a file; name a folder")
+
+
+def as_text(value: Any) -> str:
+    """Write a parameter's value as the command line takes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ",".join(as_text(v) for v in value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def as_options(section: Section, only: Iterable[str] | None = None, leave_out: Iterable[str] = ()) -> str:
+    """Write a section as the options that make it again, quoted for a shell."""
+    words = []
+    for name, value in section:
+        if value is None or name in leave_out or (only is not None and name not in only):
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(shlex.quote(f"--{flag}={as_text(value)}"))
+    return " ".join(words)
+
+
+def put_commands_on_path() -> None:
+    """Let this process's children find `eemt` where its environment is not activated."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
