@@ -1,0 +1,67 @@
+# The daily commands; `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROFILE ?= profiles/local
+
+# One run at a time in a folder: the lock goes with the process, so that after a kill the next run
+# may clear what Snakemake left locked and go on.
+RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format generate lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## make the environment in .venv
+
+run: $(VENV)/.run ## run the workflow on config/config.yaml
+	@$(RUN) sh -c '$(BIN)/snakemake --unlock --quiet all && exec $(BIN)/snakemake --profile $(PROFILE)' || \
+	  { code=$$?; [ $$code -ne 75 ] || echo "eemt: another run is under way in this folder" >&2; exit $$code; }
+
+test: $(VENV)/.dev ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, format, types, workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/.dev ## put the code into the house format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt workflow
+
+generate: $(VENV)/.dev ## make the schema and the reference page from src/eemt/config.py
+	$(BIN)/eemt config --schema > workflow/schemas/config.schema.yaml
+	$(BIN)/eemt config --reference > docs/configuration.md
+
+lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+LOCK_OPTIONS := pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-header --upgrade --quiet
+
+clean: ## remove results, logs and the environment
+	rm -rf results logs .snakemake $(VENV) .run.lock
+
+# The environment, once for running and once more for developing; a change of the pins makes it anew.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "eemt needs Python 3.11 or newer; name one with make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,49 @@
+"""Elevation: the grid that all maps are on, and its tiles."""
+
+
+rule dem:
+    input:
+        source=dem_source,
+    output:
+        dem="<results>/{site}/dem/dem.tif",
+        far_field="<results>/{site}/dem/far_field.tif",
+    log:
+        "<logs>/{site}/dem.log",
+    benchmark:
+        "<benchmarks>/{site}/dem.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(15),
+    params:
+        out=subpath(output.dem, parent=True),
+        options=options("dem", leave_out=["source"]),
+        algorithm=ALGORITHMS["dem"],
+    message:
+        "{wildcards.site}: elevation to a grid in metres"
+    shell:
+        "eemt dem {input.source:q} --out {params.out:q} {params.options} > {log:q} 2>&1"
+
+
+rule tile:
+    input:
+        dem="<results>/{site}/dem/dem.tif",
+    output:
+        "<results>/{site}/dem/tiles/{tile}.tif",
+    log:
+        "<logs>/{site}/tile/{tile}.log",
+    benchmark:
+        "<benchmarks>/{site}/tile/{tile}.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        size=tile_size,
+        halo=halo,
+        algorithm=ALGORITHMS["tile"],
+    message:
+        "{wildcards.site}: tile {wildcards.tile}"
+    shell:
+        "eemt tile {input.dem:q} --tile {wildcards.tile} --size {params.size} --halo {params.halo}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,45 @@
+"""Sun maps: one tile for a whole year of days."""
+
+
+rule sun:
+    input:
+        dem="<results>/{site}/dem/tiles/{tile}.tif",
+        far_field="<results>/{site}/dem/far_field.tif",
+    output:
+        daily_global="<results>/{site}/sun/tiles/{tile}/global.tif",
+        beam="<results>/{site}/sun/tiles/{tile}/beam.tif",
+        diffuse="<results>/{site}/sun/tiles/{tile}/diffuse.tif",
+        insolation="<results>/{site}/sun/tiles/{tile}/insolation.tif",
+        flat_global="<results>/{site}/sun/tiles/{tile}/flat_global.tif",
+        monthly_global="<results>/{site}/sun/tiles/{tile}/monthly_global.tif",
+        monthly_flat_global="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
+        monthly_insolation="<results>/{site}/sun/tiles/{tile}/monthly_insolation.tif",
+    log:
+        "<logs>/{site}/sun/{tile}.log",
+    benchmark:
+        "<benchmarks>/{site}/sun/{tile}.tsv"
+    wildcard_constraints:
+        site=sites_keeping_days(True),
+    threads: 4
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(60),
+    params:
+        out=subpath(output.monthly_global, parent=True),
+        halo=halo,
+        options=options("sun"),
+        algorithm=ALGORITHMS["sun"],
+    message:
+        "{wildcards.site}: a year of sun maps of tile {wildcards.tile}"
+    shell:
+        "eemt sun {input.dem:q} --halo {params.halo} --far {input.far_field:q} --out {params.out:q}"
+        " --threads {threads} {params.options} > {log:q} 2>&1"
+
+
+use rule sun as sun_monthly with:
+    output:
+        monthly_global="<results>/{site}/sun/tiles/{tile}/monthly_global.tif",
+        monthly_flat_global="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
+        monthly_insolation="<results>/{site}/sun/tiles/{tile}/monthly_insolation.tif",
+    wildcard_constraints:
+        site=sites_keeping_days(False),
