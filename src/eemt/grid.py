@@ -16,9 +16,12 @@ from rasterio.warp import calculate_default_transform
 
 from eemt.errors import InputError
 
-# Sun geometry is evaluated once for each row and each column of ground this wide, counted from the
-# coordinate system's own zero, so that a cell's sun does not depend on the tile it is computed in.
-SUN_BLOCK = 2000.0  # m; the meridian convergence changes by about 0.01 degrees over it
+# Sun geometry is evaluated once for each row and each column of ground at least this wide, counted
+# from the coordinate system's own zero, so that a cell's sun does not depend on the tile it is
+# computed in. Columns are whole multiples of the cells that the sun engine takes at once.
+SUN_BLOCK = 8000.0  # m; the meridian convergence changes by about 0.05 degrees over it
+CELLS_AT_ONCE = 64
+LATITUDE_BLOCKS = 4  # with one latitude; along a row of a UTM zone it changes by at most 0.01 degrees over them
 
 NEARLY_SQUARE = 1e-3  # by which a cell's width and height may differ
 
@@ -84,6 +87,13 @@ class Grid:
         """Northings of the cell centres (rows,), from north to south."""
         return _to_millimetre(self.north - (np.arange(self.height) + 0.5) * self.dy)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Latitude [degrees north] and longitude [degrees east] of the middle."""
+        west, south, east, north = self.bounds
+        longitude, latitude = _to_degrees(self.crs).transform((west + east) / 2, (south + north) / 2)
+        return latitude, longitude
+
     def window(self, rows: slice, cols: slice) -> Grid:
         """Return the grid of some rows and columns, which may lie outside."""
         return Grid(
@@ -128,13 +138,17 @@ class Grid:
         edges : ndarray (blocks + 1,)
             First column of each block, and the number of columns.
         """
-        block = np.floor(self.x / SUN_BLOCK).astype(np.int64)
+        step = CELLS_AT_ONCE * self.dx
+        block_width = step * math.ceil(SUN_BLOCK / step)
+        block = np.floor(self.x / block_width).astype(np.int64)
         starts = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
         edges = np.append(starts, self.width)
-        centres = (block[starts] + 0.5) * SUN_BLOCK
-        x, y = np.meshgrid(centres, self.y)
-        longitude, latitude = _to_degrees(self.crs).transform(x, y)
+        to_degrees = _to_degrees(self.crs)
+        centres = (block[starts] + 0.5) * block_width
+        longitude, latitude = to_degrees.transform(*np.meshgrid(centres, self.y))
         convergence = Proj(self.crs).get_factors(longitude, latitude).meridian_convergence
+        middles = (block[starts] // LATITUDE_BLOCKS + 0.5) * LATITUDE_BLOCKS * block_width
+        _, latitude = to_degrees.transform(*np.meshgrid(middles, self.y))
         return np.asarray(latitude), np.asarray(convergence), edges
 
 
@@ -203,7 +217,7 @@ def map_grid(source: Grid, crs: str = "auto", resolution: float | None = None) -
     """
     target = _utm_or_own(source) if crs == "auto" else crs
     parsed = _parsed(target)
-    if not _is_metric(parsed):
+    if not is_metric(parsed):
         raise InputError(f"dem.crs: {target} is not a projected system in metres; take a UTM zone, or auto")
     square = abs(source.dx / source.dy - 1) < NEARLY_SQUARE
     if parsed == CRS.from_user_input(source.crs) and resolution is None and square:
@@ -240,14 +254,15 @@ def _parsed(crs: str) -> CRS:
         raise InputError(f"dem.crs: {crs} is not known to PROJ; give a code such as EPSG:32613") from error
 
 
-def _is_metric(crs: CRS) -> bool:
+def is_metric(crs: CRS) -> bool:
+    """Say whether a coordinate system is projected, in metres."""
     return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1.0 for axis in crs.axis_info[:2])
 
 
 def _utm_or_own(source: Grid) -> str:
     own = CRS.from_user_input(source.crs)
     # web Mercator is in metres by name only: its slopes are too gentle by the cosine of the latitude
-    if _is_metric(own) and own.to_epsg() != 3857:
+    if is_metric(own) and own.to_epsg() != 3857:
         return source.crs
     west, south, east, north = source.bounds
     to_wgs84 = Transformer.from_crs(source.crs, "EPSG:4326", always_xy=True)

@@ -92,9 +92,9 @@ def test_latitude_and_convergence_are_projs():
     assert edges[0] == 0 and edges[-1] == UTM.width
     assert latitude.shape == convergence.shape == (UTM.height, len(edges) - 1)
     longitude, expected = Transformer.from_crs(UTM.crs, "EPSG:4326", always_xy=True).transform(UTM.x[0], UTM.y[0])
-    assert latitude[0, 0] == pytest.approx(expected, abs=1e-4)
+    assert latitude[0, 0] == pytest.approx(expected, abs=3e-3)
     angle = Proj(UTM.crs).get_factors(longitude, expected).meridian_convergence
-    assert convergence[0, 0] == pytest.approx(angle, abs=0.01)
+    assert convergence[0, 0] == pytest.approx(angle, abs=0.04)
 
 
 def test_oblong_cells_become_square():

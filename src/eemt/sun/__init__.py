@@ -5,7 +5,10 @@ The submodules compile with numba when they are first used; importing this packa
 position : where the sun stands, by day, hour and latitude
 clearsky : what a cloudless atmosphere lets through
 horizon : how high the terrain stands around every cell
-irradiation : daily and monthly maps from all three
+skyview : how much of the sky that leaves
+turbidity : how hazy the air is through the year
+irradiation : daily and monthly maps from all of these
+dataset : the same for xarray, a DEM in and a CF dataset out
 """
 
 NEAR_CELLS = 96  # cells; beyond, block maxima stand for the DEM: narrower there than the gap between two of 64 azimuths
