@@ -7,6 +7,7 @@ config file are all made from the models below.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -24,20 +25,26 @@ from pydantic import (
 from eemt.errors import InputError
 
 
-def _monthly(lowest: float, highest: float) -> Any:
-    """Type of a value that holds all year or comes as twelve, January first."""
+def _monthly(lowest: float, highest: float, word: str = "", file: bool = False) -> Any:
+    """Type of a value that holds all year or comes as twelve, January first; or a `word`, or a raster's path."""
+    other = f", or {word}" if word else ", or the path of a raster" if file else ""
+    wanted = f"must be a number or twelve numbers, January first{other}"
 
-    def check(value: Any) -> float | tuple[float, ...]:
+    def check(value: Any) -> float | tuple[float, ...] | str:
         if isinstance(value, str):
+            if word and value == word:
+                return value
+            if file and _is_path(value):
+                return value
             value = value.split(",")
             value = value[0] if len(value) == 1 else value
         many = isinstance(value, list | tuple)
         if isinstance(value, bool):
-            raise ValueError("must be a number or twelve numbers, January first")
+            raise ValueError(wanted)
         try:
             numbers = tuple(float(v) for v in value) if many else (float(value),)
         except (TypeError, ValueError):
-            raise ValueError("must be a number or twelve numbers, January first") from None
+            raise ValueError(wanted) from None
         if many and len(numbers) != 12:
             raise ValueError(f"has {len(numbers)} values; give one, or twelve with January first")
         for number in numbers:
@@ -47,11 +54,24 @@ def _monthly(lowest: float, highest: float) -> Any:
 
     number = {"type": "number", "minimum": lowest, "maximum": highest}
     several = {"type": "array", "items": number, "minItems": 12, "maxItems": 12}
+    schema: list[dict[str, Any]] = [number, several]
+    if word:
+        schema.append({"const": word})
+    if file:
+        schema.append({"type": "string", "format": "path", "pattern": PATH})
     return Annotated[
-        float | tuple[float, ...],
+        float | tuple[float, ...] | str if word or file else float | tuple[float, ...],
         BeforeValidator(check),
-        WithJsonSchema({"anyOf": [number, several]}),
+        WithJsonSchema({"anyOf": schema}),
     ]
+
+
+# A file's name has a folder before it or an ending that begins with a letter; no number has either.
+PATH = r"[/\\]|\.[A-Za-z][A-Za-z0-9]*$"
+
+
+def _is_path(text: str) -> bool:
+    return re.search(PATH, text) is not None
 
 
 Year = Annotated[int, Field(ge=1, le=9999)]
@@ -118,13 +138,20 @@ class SunSettings(Section):
     step: float = Field(
         15.0, description="Time step of the daily integral", ge=1, le=60, json_schema_extra={"unit": "min"}
     )
-    linke: _monthly(1.0, 10.0) = Field(  # type: ignore[valid-type]
-        3.0, description="Linke turbidity of the air; 2 mountains, 3 rural, 4 to 7 cities. One value or twelve"
+    linke: _monthly(1.0, 10.0, word="climatology") = Field(  # type: ignore[valid-type]
+        3.0,
+        description="Linke turbidity of the air; 2 mountains, 3 rural, 4 to 7 cities. One value or twelve; "
+        "climatology: of the world table in pvlib at the centre of the elevation model, day by day",
     )
-    albedo: _monthly(0.0, 1.0) = Field(  # type: ignore[valid-type]
-        0.2, description="Reflectance of the ground around a slope. One value or twelve"
+    albedo: _monthly(0.0, 1.0, file=True) = Field(  # type: ignore[valid-type]
+        0.2,
+        description="Reflectance of the ground around a slope. One value or twelve, or the path of a raster "
+        "on the cells of the maps",
     )
     shadows: bool = Field(True, description="Whether terrain casts shadows on terrain")
+    sky_view: bool = Field(
+        False, description="Whether the horizon takes its part of the sky from the diffuse light of a cell"
+    )
     convention: Literal["eemt", "grass"] = Field(
         "eemt",
         description="eemt: horizons between cells, soft shadow edges, true north; grass: as r.sun samples time "

@@ -90,7 +90,10 @@ def _allowed(prop: dict[str, Any]) -> str:
         "maximum": "to {:g}",
         "exclusiveMaximum": "below {:g}",
     }
-    return " ".join(word.format(first[limit]) for limit, word in words.items() if limit in first) or "any"
+    numbers = " ".join(word.format(first[limit]) for limit, word in words.items() if limit in first) or "any"
+    others = [f"`{option['const']}`" for option in options if "const" in option]
+    others += ["a path" for option in options if option.get("format") == "path"]
+    return ", or ".join([numbers, *others])
 
 
 def _listed(schema: dict[str, Any]) -> str:

@@ -55,6 +55,9 @@ def test_missing_dem_is_one_line_and_exit_2(call, tmp_path: Path, command: str):
     ("words", "line"),
     [
         (["--albedo", "1.5"], "options: albedo: is 1.5; allowed are 0 to 1"),
+        (["--albedo", "grey"], "options: albedo: must be a number or twelve numbers, January first, or the path of"),
+        (["--albedo", "no.tif"], "albedo: no.tif does not exist"),
+        (["--linke", "hazy"], "options: linke: must be a number or twelve numbers, January first, or climatology"),
         (["--linke", "3,4"], "options: linke: has 2 values; give one, or twelve with January first"),
         (["--step", "soon"], "options: step: is 'soon'; must be a valid number"),
         (["--days", "300:10"], "days: 300:10 is not FIRST:LAST within 1:365"),
@@ -137,12 +140,16 @@ def test_sun_writes_what_it_promises(call, hill_dem: Path, tmp_path: Path):
         with rasterio.open(tmp_path / f"{name}.tif") as source:
             assert source.descriptions == tuple(f"day {day}" for day in range(170, 175))
             assert source.units[0] == ("h" if name == "insolation" else "Wh m-2 day-1")
-            values = source.read()
-            assert np.isnan(values[:, 20:23, 30:33]).all()
-            assert np.isnan(values).sum() == 5 * 9
+            holes = source.read(masked=True).mask
+            assert holes[:, 20:23, 30:33].all()
+            assert holes.sum() == 5 * 9
+            statistics = source.tags(1)
+            low, high = float(statistics["STATISTICS_MINIMUM"]), float(statistics["STATISTICS_MAXIMUM"])
+            assert low <= float(statistics["STATISTICS_MEAN"]) <= high
     monthly = read_band(tmp_path / "monthly_global.tif", band=6)
     daily = np.stack([read_band(tmp_path / "global.tif", band=band) for band in range(1, 6)])
-    np.testing.assert_allclose(monthly, daily.sum(axis=0), rtol=1e-5)
+    # days are kept to the nearest Wh m-2
+    np.testing.assert_allclose(monthly, daily.sum(axis=0), atol=5 * 0.5 + 0.01)
     assert np.nanmax(read_band(tmp_path / "monthly_global.tif", band=1)) == 0
 
 
@@ -154,6 +161,74 @@ def test_monthly_sums_alone(call, hill_dem: Path, tmp_path: Path):
         "monthly_global.tif",
         "monthly_insolation.tif",
     ]
+
+
+def test_linke_climatology_is_that_of_the_far_field_so_that_tiles_agree(
+    call, hill_dem, tmp_path, hill_grid, monkeypatch
+):
+    far = Grid(hill_grid.crs, hill_grid.west, hill_grid.north, 120.0, 120.0, 100, 80)
+    write_geotiff(tmp_path / "far.tif", np.full(far.shape, 1600, np.float32), far, ["z"], "m")
+    places = []
+    monkeypatch.setattr("eemt.stages.sun.climatology", lambda *place: places.append(place) or np.full(365, 4.0))
+    words = ["sun", hill_dem, "--days", "172", "--step", 60, "--linke", "climatology"]
+    assert call(*words, "--out", tmp_path / "whole")[0] == 0
+    assert call(*words, "--out", tmp_path / "tile", "--far", tmp_path / "far.tif")[0] == 0
+    assert places == [hill_grid.centre, far.centre]
+    assert call(*words[:-1], "4", "--out", tmp_path / "four")[0] == 0
+    np.testing.assert_array_equal(read_band(tmp_path / "whole/global.tif"), read_band(tmp_path / "four/global.tif"))
+
+
+def test_albedo_raster_is_read_on_the_cells_of_the_core(call, hill_dem: Path, tmp_path: Path, hill_grid: Grid):
+    wide = hill_grid.window(slice(-2, 40), slice(-3, 50))
+    albedo = np.full(wide.shape, 0.2, np.float32)
+    albedo[:, :20] = 0.8
+    write_geotiff(tmp_path / "albedo.tif", albedo, wide, ["albedo"], "1")
+    words = ["sun", hill_dem, "--days", "172", "--step", 60, "--halo", 90]
+    for name, value in (("map", tmp_path / "albedo.tif"), ("low", 0.2), ("high", 0.8)):
+        assert call(*words, "--albedo", value, "--out", tmp_path / name)[0] == 0
+    ours, low, high = (read_band(tmp_path / name / "monthly_global.tif", 6) for name in ("map", "low", "high"))
+    np.testing.assert_array_equal(ours[:, :14], high[:, :14])
+    np.testing.assert_array_equal(ours[:, 14:], low[:, 14:])
+    assert np.nansum(high) > np.nansum(low)
+
+
+@pytest.mark.parametrize(
+    ("value", "shift", "bands", "line"),
+    [
+        (0.2, 7.0, 1, "is not on the cells of the elevation model, or does not cover them"),
+        (0.2, 30.0, 1, "is not on the cells of the elevation model, or does not cover them"),
+        (0.2, 0.0, 12, "has 12 bands; a map of albedo has one"),
+        (23.0, 0.0, 1, "is 23 in places; allowed are 0 to 1"),
+        (np.nan, 0.0, 1, "has no value in 1575 cells of 36 x 44"),
+    ],
+)
+def test_bad_albedo_raster(call, hill_dem, tmp_path, hill_grid, value, shift, bands, line):
+    grid = Grid(hill_grid.crs, hill_grid.west + shift, hill_grid.north, 30.0, 30.0, hill_grid.width, hill_grid.height)
+    path = tmp_path / "albedo.tif"
+    write_geotiff(path, np.full((bands, *grid.shape), value, np.float32), grid, ["albedo"] * bands, "1")
+    code, _, err = call("sun", hill_dem, "--out", tmp_path / "maps", "--albedo", path)
+    assert (code, err) == (2, f"eemt sun: albedo: {path} {line}\n")
+    assert not (tmp_path / "maps").exists()
+
+
+def test_sky_view_and_horizons_are_written_on_demand(call, hill_dem: Path, tmp_path: Path):
+    words = ["sun", hill_dem, "--days", "172", "--step", 60, "--out", tmp_path / "maps"]
+    assert call(*words)[0] == 0
+    assert not (tmp_path / "maps/sky_view.tif").exists() and not (tmp_path / "maps/horizon.tif").exists()
+    whole = read_band(tmp_path / "maps/diffuse.tif")
+    assert call(*words, "--sky-view", "--horizons")[0] == 0
+    assert np.nanmean(read_band(tmp_path / "maps/diffuse.tif")) < np.nanmean(whole)
+    with rasterio.open(tmp_path / "maps/sky_view.tif") as source:
+        view = source.read(1)
+        assert (source.count, source.units) == (1, ("1",))
+    assert np.nanmin(view) > 0 and np.nanmax(view) <= 1
+    with rasterio.open(tmp_path / "maps/horizon.tif") as source:
+        assert source.count == 64
+        assert source.descriptions[:2] == ("azimuth 0 from grid north", "azimuth 5.625 from grid north")
+        assert set(source.units) == {"degrees"}
+        horizons = source.read()
+    assert np.nanmin(horizons) >= 0 and np.nanmax(horizons) < 90
+    assert np.isnan(horizons[:, 20:23, 30:33]).all()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -212,6 +287,15 @@ def test_check_refuses_a_bad_station_table(call, tmp_path: Path, table: str, lin
     assert code == 2
     assert err.count("\n") == 1
     assert line in err
+
+
+def test_check_looks_at_the_albedo_raster(call, tmp_path: Path):
+    code, _, err = call("check", config_file(tmp_path, sun={"albedo": str(tmp_path / "gone.tif")}))
+    assert (code, err) == (2, f"eemt check: sun.albedo: {tmp_path}/gone.tif does not exist\n")
+    site = {"dem": {"source": str(BOULDER), "resolution": 30}, "sun": {"albedo": str(BOULDER)}}
+    code, _, err = call("check", config_file(tmp_path, **site))
+    assert code == 2
+    assert "is not on the cells of the elevation model, or does not cover them" in err and err.count("\n") == 1
 
 
 def test_check_of_years_that_the_table_lacks(call, tmp_path: Path):

@@ -57,11 +57,12 @@ def test_section_with_all_keys_commented_out_is_default():
         ("site", {}, "config: site: unknown key; did you mean sites?"),
         ("sites/valley/sunn", {}, "config: sites.valley.sunn: unknown key; did you mean sun?"),
         ("sites/valley/dem/sourc", "y", "config: sites.valley.dem.sourc: unknown key; did you mean source?"),
-        ("sun/zzz", 1, "config: sun.zzz: unknown key; known are step, linke, albedo, shadows, convention, daily"),
+        ("sun/zzz", 1, "config: sun.zzz: unknown key; known are step, linke, albedo, shadows, sky_view, convention,"),
         ("sun/albedo", 1.2, "config: sun.albedo: is 1.2; allowed are 0 to 1"),
         ("sites/valley/sun", {"albedo": 7}, "config: sites.valley.sun.albedo: is 7; allowed are 0 to 1"),
         ("sun/linke", [3, 3], "config: sun.linke: has 2 values; give one, or twelve with January first"),
-        ("sun/linke", "hazy", "config: sun.linke: must be a number or twelve numbers, January first"),
+        ("sun/linke", "hazy", "config: sun.linke: must be a number or twelve numbers, January first, or climatology"),
+        ("sun/albedo", "grey", "config: sun.albedo: must be a number or twelve numbers, January first, or the path of"),
         ("sun/step", 0, "config: sun.step: is 0; must be greater than or equal to 1"),
         ("sun/convention", "gras", "config: sun.convention: is 'gras'; allowed are 'eemt' or 'grass'"),
         ("eemt/methods", [], "config: eemt.methods: must not be empty"),
@@ -115,9 +116,24 @@ def test_options_make_the_same_section_again():
     given = {}
     for word in as_options(section).split():
         name, _, value = word.removeprefix("--").partition("=")
-        key = name.removeprefix("no-")
+        key = name.removeprefix("no-").replace("-", "_")
         given[key] = value if value else not name.startswith("no-")
     assert check_section(SunSettings, given, "options") == section
+
+
+def test_linke_may_be_the_climatology_and_albedo_a_raster():
+    sun = load_config(changed("sun", {"linke": "climatology", "albedo": "maps/albedo.tif"})).sites["valley"].sun
+    assert (sun.linke, sun.albedo) == ("climatology", "maps/albedo.tif")
+    assert "--linke=climatology" in as_options(sun)
+    assert "--albedo=maps/albedo.tif" in as_options(sun)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert list(validator.iter_errors({**GOOD, "sun": {"linke": "climatology", "albedo": "maps/albedo.tif"}})) == []
+    assert len(list(validator.iter_errors({**GOOD, "sun": {"linke": "hazy", "albedo": "grey"}}))) == 2
+
+
+@pytest.mark.parametrize("text", ["0.2", ".2", "2e-1", "2.e-1", "0.1," * 11 + "0.1"])
+def test_no_number_is_taken_for_a_path(text: str):
+    assert not isinstance(check_section(SunSettings, {"albedo": text}, "options").albedo, str)
 
 
 def test_embedded_default_is_valid_and_shows_every_key():

@@ -23,7 +23,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from eemt.config import DemSettings
 from eemt.grid import Grid
-from eemt.raster import read_band, write_geotiff
+from eemt.raster import read_band, read_grid, write_geotiff
 from eemt.stages.dem import projected
 from sites import BOULDER, CLIMATE, ROOT
 
@@ -237,6 +237,27 @@ def test_days_not_kept_are_not_written(tmp_path_factory, clip: Path):
         "monthly_global.tif",
         "monthly_insolation.tif",
     ]
+
+
+def test_changed_raster_of_albedo_reruns_the_sun(tmp_path_factory, clip: Path):
+    config = clip_config(clip)
+    config["sun"] |= {"daily": False, "albedo": "ground/albedo.tif", "sky_view": True, "linke": "climatology"}
+    run = fresh(tmp_path_factory, "ground", config)
+    grid = read_grid(clip)
+    target = "results/clip/sun/monthly_global.tif"
+
+    def lay(albedo: float) -> None:
+        write_geotiff(run.folder / "ground/albedo.tif", np.full(grid.shape, albedo, np.float32), grid, ["albedo"], "1")
+
+    lay(0.2)
+    done = run.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    low = read_band(run.folder / target)
+    assert run.planned(target) == {}
+    lay(0.9)
+    assert run.planned(target) == {"sun_monthly": 4, "mosaic": 1}
+    assert run.snakemake(target).returncode == 0
+    assert np.nansum(read_band(run.folder / target)) > np.nansum(low)
 
 
 def test_killed_run_goes_on_where_it_was(tmp_path_factory, clip: Path, untiled: Run):

@@ -67,6 +67,12 @@ def climate_file(wildcards):
     return SITES[wildcards.site].climate.file
 
 
+def albedo_raster(wildcards):
+    """Name the file that the albedo of a site's ground is read from, if it is."""
+    albedo = SITES[wildcards.site].sun.albedo
+    return albedo if isinstance(albedo, str) else []
+
+
 def tile_size(wildcards):
     return SITES[wildcards.site].tiles.size
 

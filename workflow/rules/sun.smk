@@ -5,6 +5,7 @@ rule sun:
     input:
         dem="<results>/{site}/dem/tiles/{tile}.tif",
         far_field="<results>/{site}/dem/far_field.tif",
+        albedo=albedo_raster,
     output:
         daily_global="<results>/{site}/sun/tiles/{tile}/global.tif",
         beam="<results>/{site}/sun/tiles/{tile}/beam.tif",

@@ -13,7 +13,7 @@ from eemt.climate.station import read_table
 from eemt.config import Config, Site, load_config
 from eemt.errors import InputError
 from eemt.grid import map_grid, tiles
-from eemt.raster import read_grid
+from eemt.raster import open_raster, read_grid, window_on_grid
 from eemt.stages.climate import source
 from eemt.stages.dem import projected, warn_of_implausible
 
@@ -65,8 +65,11 @@ def check_inputs(config: Config, results: Path) -> None:
 
 
 def check_site(site: Site) -> None:
-    """Check a site's elevation header, grid and climate table."""
-    map_grid(read_grid(site.dem.source), site.dem.crs, site.dem.resolution)
+    """Check a site's elevation header, grid, map of albedo and climate table."""
+    grid = map_grid(read_grid(site.dem.source), site.dem.crs, site.dem.resolution)
+    if isinstance(site.sun.albedo, str):
+        with open_raster(site.sun.albedo, "sun.albedo") as albedo:
+            window_on_grid(albedo, grid, "sun.albedo")
     read_table(site.climate.file)
     source(site.climate).monthly()
 
