@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
+from eemt import kernel_cache
 from eemt.cli import main
 from eemt.grid import Grid
 from eemt.raster import write_geotiff
 from sites import hills
+
+kernel_cache.settle()
+# the first example may have to wait for a compiler
+settings.register_profile("eemt", deadline=None)
+settings.load_profile("eemt")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from eemt import __version__
+from eemt import __version__, kernel_cache
 from eemt.config import (
     ClimateSettings,
     DemSettings,
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     args = _parser().parse_args(argv)
     try:
+        kernel_cache.settle()
         _settle(args)
         importlib.import_module(f"eemt.stages.{args.stage}").run(args)
         sys.stdout.flush()
@@ -124,6 +125,9 @@ def _sun(command: argparse.ArgumentParser) -> None:
     _halo(command)
     command.add_argument("--far", type=Path, metavar="FILE", help="far_field.tif of the whole DEM, for a tile of it")
     command.add_argument("--days", default="1:365", metavar="FIRST:LAST", help="days of the year (default: 1:365)")
+    command.add_argument(
+        "--horizons", action="store_true", help="also write horizon.tif, the height of the horizon [degrees] all around"
+    )
     command.add_argument("--threads", type=int, default=None, metavar="N", help="processor threads (default: all)")
     _add_settings(command, SunSettings)
 
