@@ -10,7 +10,7 @@ PROFILE ?= profiles/local
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format generate lock clean
+.PHONY: help setup run test check bench format generate lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ check: $(VENV)/.dev ## lint, format, types, workflow
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+bench: $(VENV)/.dev ## measure the sun engine against GRASS r.sun, 20 minutes
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.faithfulness
 
 format: $(VENV)/.dev ## put the code into the house format
 	$(BIN)/ruff check --fix
