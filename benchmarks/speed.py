@@ -58,7 +58,7 @@ def main() -> None:
     if not available():
         print(ABSENT, file=sys.stderr)
     cases = CASES + ((Case(2048, True, float("nan"), 3000),) if args.large else ())
-    print("| grid | maps | eemt sun, s | peak memory, MB | r.sun, s a day | r.sun, h a year | ratio | asked for |")
+    print("| grid | maps | eemt sun, s | peak memory, MB | r.sun, s a day | r.sun, h a year | ratio | target |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="eemt_bench_", dir=os.environ.get("TMPDIR")) as name:
         folder = Path(name)
@@ -92,8 +92,8 @@ def row(case: Case, dem: Path, folder: Path, repeat: int, peer: float | None) ->
         columns += ["", "", "", ""]
     else:
         year = peer * 365
-        asked = "" if np.isnan(case.target) else f"{case.target:.0f} x"
-        columns += [f"{peer:.1f}", f"{year / 3600:.2f}", f"{year / seconds:.0f} x", asked]
+        target = "" if np.isnan(case.target) else f"{case.target:.0f} x"
+        columns += [f"{peer:.1f}", f"{year / 3600:.2f}", f"{year / seconds:.0f} x", target]
     return "| " + " | ".join(columns) + " |"
 
 
