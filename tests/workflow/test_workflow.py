@@ -184,6 +184,7 @@ def test_report_is_one_file_with_the_run_in_it(finished: Run):
     page = finished.result("report.html").read_text(encoding="utf-8")
     assert "clip" in page
     assert "1971" in page
+    assert "Run times" in page
     assert not re.search(r"<(img|link|script)[^>]+(src|href)=[\"']?https?:", page)
 
 

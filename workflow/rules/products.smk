@@ -97,7 +97,7 @@ rule report:
         runtime=growing(20),
     params:
         results=subpath(output[0], parent=True),
-        benchmarks="<benchmarks>/{site}",
+        benchmarks="logs/benchmarks/{site}",
         settings=settings_as_json,
         algorithm=ALGORITHMS["report"],
     message:
