@@ -33,6 +33,10 @@ COMPRESSION = {"compress": "DEFLATE", "zlevel": 1, "predictor": 3}
 # of maps that come by the hundred: a third of DEFLATE's time, and as small
 QUICK_COMPRESSION = {"compress": "ZSTD", "zstd_level": 1}
 WHOLE_NODATA = 65535
+TILE_TAG = "TILE"
+
+COG_THREADS = 2  # that compress at once
+CACHE = 256 * 2**20  # bytes, of blocks that GDAL holds while it makes a cloud-optimised GeoTIFF
 
 
 def open_raster(path: str | Path, what: str = "dem") -> rasterio.DatasetReader:
@@ -89,12 +93,25 @@ def read_band(
     Rows and columns may reach beyond the raster; what lies outside is NaN.
     """
     with open_raster(path, what) as source:
-        window = None
-        if rows is not None and cols is not None:
-            window = Window.from_slices(rows, cols, boundless=True)
-        masked = source.read(band, window=window, boundless=window is not None, masked=True, out_dtype="float32")
-    values: npt.NDArray[np.float32] = masked.filled(np.nan)
+        return read_window(source, rows or slice(0, source.height), cols or slice(0, source.width), band)
+
+
+def read_window(source: rasterio.DatasetReader, rows: slice, cols: slice, band: int = 1) -> npt.NDArray[np.float32]:
+    """Read some rows and columns of an open raster; see `read_band`."""
+    values = np.full((rows.stop - rows.start, cols.stop - cols.start), np.nan, dtype=np.float32)
+    top, bottom = max(rows.start, 0), min(rows.stop, source.height)
+    left, right = max(cols.start, 0), min(cols.stop, source.width)
+    if top < bottom and left < right:
+        inside = Window.from_slices((top, bottom), (left, right))
+        read = source.read(band, window=inside, masked=True, out_dtype="float32").filled(np.nan)
+        values[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start] = read
     return values
+
+
+def row_strips(rows: slice, height: int = BLOCK) -> Iterator[slice]:
+    """Cut rows into strips, by default as high as a GeoTIFF's inner tiles."""
+    for start in range(rows.start, rows.stop, height):
+        yield slice(start, min(start + height, rows.stop))
 
 
 def read_on_grid(path: str | Path, grid: Grid, what: str) -> npt.NDArray[np.float32]:
@@ -135,17 +152,35 @@ def read_dem(path: str | Path) -> tuple[npt.NDArray[np.float32], Grid]:
     Raises
     ------
     InputError
-        As `read_grid`, and when its grid is in degrees, its cells are oblong, or it holds no value.
+        As `read_dem_grid`, and when it holds no value, unless it is one tile of a larger one.
+    """
+    grid = read_dem_grid(path)
+    elevation = read_band(path)
+    if np.isnan(elevation).all() and not is_tile(path):
+        raise InputError(f"dem: {path} has no valid cell, all are nodata")
+    return elevation, grid
+
+
+def read_dem_grid(path: str | Path) -> Grid:
+    """Read where the cells of an elevation raster are.
+
+    Raises
+    ------
+    InputError
+        As `read_grid`, and when its grid is in degrees or its cells are oblong.
     """
     grid = read_grid(path)
     if map_units(grid) != "metre":
         raise InputError(f"dem: {path} is in {map_units(grid)}s; bring it to metres first with `eemt dem`")
     if abs(grid.dx / grid.dy - 1) > NEARLY_SQUARE:
         raise InputError(f"dem: {path} has cells of {grid.dx:g} x {grid.dy:g}; make them square first with `eemt dem`")
-    elevation = read_band(path)
-    if np.isnan(elevation).all():
-        raise InputError(f"dem: {path} has no valid cell, all are nodata")
-    return elevation, grid
+    return grid
+
+
+def is_tile(path: str | Path) -> bool:
+    """Say whether an elevation raster was cut by `eemt tile`, so that it may lie wholly where there is no data."""
+    with open_raster(path) as source:
+        return TILE_TAG in source.tags()
 
 
 def map_units(grid: Grid) -> str:
@@ -181,7 +216,7 @@ def geotiff_writer(
     units: str,
     tags: Mapping[str, Any] | None = None,
     block: tuple[int, int] = (BLOCK, BLOCK),
-    quick: Literal["whole", "float"] | None = None,
+    quick: Literal["whole", "float", "plain"] | None = None,
 ) -> Iterator[rasterio.io.DatasetWriter]:
     """Open a GeoTIFF to be written window by window; it appears when the block ends.
 
@@ -197,9 +232,9 @@ def geotiff_writer(
         Further metadata; the program's version is added.
     block : (int, int)
         Rows and columns of the file's inner tiles, multiples of 16.
-    quick : {"whole", "float"}, optional
-        Compress by `QUICK_COMPRESSION`, whole numbers (uint16) or float32. Default
-        float32 by `COMPRESSION`.
+    quick : {"whole", "float", "plain"}, optional
+        Compress by `QUICK_COMPRESSION`, whole numbers (uint16) or float32; or not at all, for
+        a file that is soon gone. Default float32 by `COMPRESSION`.
     """
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -212,12 +247,13 @@ def geotiff_writer(
         "nodata": NODATA,
         "interleave": "band",
         "bigtiff": "IF_SAFER",
-        **COMPRESSION,
     }
     if quick == "whole":
         profile |= {"dtype": "uint16", "nodata": WHOLE_NODATA, **QUICK_COMPRESSION, "predictor": 2}
     elif quick == "float":
         profile |= QUICK_COMPRESSION | {"predictor": 3}
+    elif quick is None:
+        profile |= COMPRESSION
     if min(grid.shape) >= 16:
         profile |= {"tiled": True, "blockysize": block[0], "blockxsize": block[1]}
     with whole_or_nothing(path) as partial:
@@ -282,13 +318,13 @@ def cog_writer(
 ) -> Iterator[rasterio.io.DatasetWriter]:
     """Open a raster to be written window by window that ends as a cloud-optimised GeoTIFF.
 
-    The windows go to a plain GeoTIFF beside it; overviews and order are made at the end.
+    The windows go to a plain GeoTIFF beside it, of 4 bytes a cell and band; overviews and order are made at the end.
     """
     path = Path(path)
-    with whole_or_nothing(path) as partial:
+    with whole_or_nothing(path) as partial, rasterio.Env(GDAL_CACHEMAX=CACHE):
         plain = partial.with_name(f"{partial.stem}.plain.tif")
         try:
-            with geotiff_writer(plain, grid, bands, units, tags) as target:
+            with geotiff_writer(plain, grid, bands, units, tags, quick="plain") as target:
                 yield target
             _copy_as_cog(plain, partial, path)
         finally:
@@ -307,6 +343,7 @@ def _copy_as_cog(plain: Path, partial: Path, path: Path) -> None:
             overview_resampling="AVERAGE",
             bigtiff="IF_SAFER",
             statistics="YES",
+            num_threads=COG_THREADS,
         )
     except CPLE_BaseError as error:
         raise OSError(f"{path} could not be written: {error}") from error

@@ -20,20 +20,22 @@ Floats = NDArray[np.floating]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _orthogonal(value: float, opposite: float, centre: float) -> float:
-    """Elevation of an orthogonal neighbour, extrapolated through the centre where it is missing."""
+def _orthogonal(value: float, opposite: float, centre: float, level_rim: bool) -> float:
+    """Elevation of an orthogonal neighbour; where it is missing, extrapolated through the centre or level with it."""
     if not math.isnan(value):
         return value
-    if not math.isnan(opposite):
-        return 2.0 * centre - opposite
-    return centre
+    if math.isnan(opposite) or level_rim:
+        return centre
+    return 2.0 * centre - opposite
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _diagonal(value: float, opposite: float, centre: float, beside: float, above: float) -> float:
-    """Elevation of a diagonal neighbour, extrapolated where it is missing."""
+def _diagonal(value: float, opposite: float, centre: float, beside: float, above: float, level_rim: bool) -> float:
+    """Elevation of a diagonal neighbour; where it is missing, extrapolated or level with the centre."""
     if not math.isnan(value):
         return value
+    if level_rim:
+        return centre
     if not math.isnan(opposite):
         return 2.0 * centre - opposite
     return beside + above - centre
@@ -48,6 +50,33 @@ def _elevation(elevation: NDArray[np.floating], row: int, col: int) -> float:
 
 
 @njit(cache=True, nogil=True)
+def _gradient(
+    elevation: NDArray[np.floating], dx: float, dy: float, level_rim: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted differences over 3 x 3 cells; see :func:`horn` and :func:`horn_level_rim`."""
+    rows, cols = elevation.shape
+    dz_dx = np.full((rows, cols), np.nan)
+    dz_dy = np.full((rows, cols), np.nan)
+    for i in range(rows):
+        for j in range(cols):
+            centre = float(elevation[i, j])
+            if math.isnan(centre):
+                continue
+            raw_n, raw_s = _elevation(elevation, i - 1, j), _elevation(elevation, i + 1, j)
+            raw_e, raw_w = _elevation(elevation, i, j + 1), _elevation(elevation, i, j - 1)
+            raw_ne, raw_sw = _elevation(elevation, i - 1, j + 1), _elevation(elevation, i + 1, j - 1)
+            raw_nw, raw_se = _elevation(elevation, i - 1, j - 1), _elevation(elevation, i + 1, j + 1)
+            n, s = _orthogonal(raw_n, raw_s, centre, level_rim), _orthogonal(raw_s, raw_n, centre, level_rim)
+            e, w = _orthogonal(raw_e, raw_w, centre, level_rim), _orthogonal(raw_w, raw_e, centre, level_rim)
+            ne = _diagonal(raw_ne, raw_sw, centre, n, e, level_rim)
+            sw = _diagonal(raw_sw, raw_ne, centre, s, w, level_rim)
+            nw = _diagonal(raw_nw, raw_se, centre, n, w, level_rim)
+            se = _diagonal(raw_se, raw_nw, centre, s, e, level_rim)
+            dz_dx[i, j] = ((ne - nw) + 2.0 * (e - w) + (se - sw)) / (8.0 * dx)
+            dz_dy[i, j] = ((nw - sw) + 2.0 * (n - s) + (ne - se)) / (8.0 * dy)
+    return dz_dx, dz_dy
+
+
 def horn(elevation: NDArray[np.floating], dx: float, dy: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Elevation gradient by Horn's weighted differences over 3 x 3 cells [1]_.
 
@@ -66,25 +95,8 @@ def horn(elevation: NDArray[np.floating], dx: float, dy: float) -> tuple[NDArray
     dz_dx, dz_dy : (rows, cols) arrays of float64
         Gradient, positive where the land rises eastward and northward [-]; NaN where elevation is.
     """
-    rows, cols = elevation.shape
-    dz_dx = np.full((rows, cols), np.nan)
-    dz_dy = np.full((rows, cols), np.nan)
-    for i in range(rows):
-        for j in range(cols):
-            centre = float(elevation[i, j])
-            if math.isnan(centre):
-                continue
-            raw_n, raw_s = _elevation(elevation, i - 1, j), _elevation(elevation, i + 1, j)
-            raw_e, raw_w = _elevation(elevation, i, j + 1), _elevation(elevation, i, j - 1)
-            raw_ne, raw_sw = _elevation(elevation, i - 1, j + 1), _elevation(elevation, i + 1, j - 1)
-            raw_nw, raw_se = _elevation(elevation, i - 1, j - 1), _elevation(elevation, i + 1, j + 1)
-            n, s = _orthogonal(raw_n, raw_s, centre), _orthogonal(raw_s, raw_n, centre)
-            e, w = _orthogonal(raw_e, raw_w, centre), _orthogonal(raw_w, raw_e, centre)
-            ne, sw = _diagonal(raw_ne, raw_sw, centre, n, e), _diagonal(raw_sw, raw_ne, centre, s, w)
-            nw, se = _diagonal(raw_nw, raw_se, centre, n, w), _diagonal(raw_se, raw_nw, centre, s, e)
-            dz_dx[i, j] = ((ne - nw) + 2.0 * (e - w) + (se - sw)) / (8.0 * dx)
-            dz_dy[i, j] = ((nw - sw) + 2.0 * (n - s) + (ne - se)) / (8.0 * dy)
-    return dz_dx, dz_dy
+    gradient: tuple[NDArray[np.float64], NDArray[np.float64]] = _gradient(elevation, dx, dy, False)
+    return gradient
 
 
 def horn_level_rim(
@@ -92,34 +104,11 @@ def horn_level_rim(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Elevation gradient as GRASS r.slope.aspect -e has it: a missing neighbour is as high as the cell itself.
 
-    Equal to :func:`horn` where no neighbour is missing; at an edge about half as steep across it.
-
-    Parameters
-    ----------
-    elevation : (rows, cols) array of float
-        Elevation [m], NaN where there is none; row 0 is the northern edge.
-    dx, dy : float
-        Cell size eastward and northward [m], both positive.
-
-    Returns
-    -------
-    dz_dx, dz_dy : (rows, cols) arrays of float64
-        Gradient, positive where the land rises eastward and northward [-]; NaN where elevation is.
+    Equal to :func:`horn` where no neighbour is missing; at an edge about half as steep across it. Takes and returns
+    what :func:`horn` does.
     """
-    rows, cols = elevation.shape
-    padded = np.pad(elevation.astype(np.float64), 1, constant_values=np.nan)
-    centre = padded[1:-1, 1:-1]
-
-    def neighbour(south: int, east: int) -> NDArray[np.float64]:
-        value = padded[1 + south : 1 + south + rows, 1 + east : 1 + east + cols]
-        return np.where(np.isnan(value), centre, value)
-
-    nw, n, ne = (neighbour(-1, east) for east in (-1, 0, 1))
-    sw, s, se = (neighbour(1, east) for east in (-1, 0, 1))
-    w, e = neighbour(0, -1), neighbour(0, 1)
-    dz_dx = ((ne - nw) + 2.0 * (e - w) + (se - sw)) / (8.0 * dx) + 0.0 * centre
-    dz_dy = ((nw - sw) + 2.0 * (n - s) + (ne - se)) / (8.0 * dy) + 0.0 * centre
-    return dz_dx, dz_dy
+    gradient: tuple[NDArray[np.float64], NDArray[np.float64]] = _gradient(elevation, dx, dy, True)
+    return gradient
 
 
 def slope(dz_dx: ArrayLike, dz_dy: ArrayLike) -> Floats:

@@ -47,6 +47,22 @@ def test_mosaic_of_tiles_is_the_whole(tmp_path_factory, size: int):
     assert cog_validate(folder / "whole.tif", strict=True)[0]
 
 
+def test_big_mosaic_is_a_cog_with_overviews_and_leaves_nothing_else(tmp_path: Path):
+    grid = Grid(GRID.crs, GRID.west, GRID.north, 30.0, 30.0, 700, 600)
+    values = np.random.default_rng(2).normal(size=(2, *grid.shape)).astype(np.float32)
+    paths = []
+    for tile in tiles(grid, 330).values():  # no multiple of a block
+        paths.append(tmp_path / f"{tile.name}.tif")
+        part = grid.window(tile.rows, tile.cols)
+        write_geotiff(paths[-1], values[:, tile.rows, tile.cols], part, ["a", "b"], "m")
+    mosaic_rasters(paths, tmp_path / "out" / "whole.tif")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole.tif"]
+    assert cog_validate(tmp_path / "out" / "whole.tif", strict=True)[0]
+    with rasterio.open(tmp_path / "out" / "whole.tif") as source:
+        np.testing.assert_array_equal(source.read(), values)
+        assert source.overviews(1) == source.overviews(2) != []
+
+
 def test_tiles_of_different_grids_are_refused(tmp_path: Path):
     one = cut(tmp_path, np.ones((2, *GRID.shape), np.float32), 64)[0]
     other = Grid(GRID.crs, GRID.west + 10, GRID.north, 30.0, 30.0, 5, 5)

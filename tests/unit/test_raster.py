@@ -19,6 +19,7 @@ from eemt.raster import (
     read_dem,
     read_grid,
     read_on_grid,
+    row_strips,
     whole_or_nothing,
     write_geotiff,
 )
@@ -88,6 +89,21 @@ def test_reading_beyond_the_edge_gives_nan(tmp_path: Path):
     assert values.shape == (8, 8)
     np.testing.assert_array_equal(values[2:6, 1:6], np.arange(20).reshape(4, 5))
     assert np.isnan(values).sum() == 64 - 20
+
+
+def test_reading_wholly_beyond_the_edge_gives_nan(tmp_path: Path):
+    path = plain(tmp_path / "d.tif", np.ones((4, 5), dtype=np.float32))
+    assert np.isnan(read_band(path, rows=slice(4, 6), cols=slice(-3, 0))).all()
+
+
+def test_strips_cover_rows_once():
+    assert list(row_strips(slice(3, 10), 3)) == [slice(3, 6), slice(6, 9), slice(9, 10)]
+
+
+def test_a_tile_may_be_all_nodata(tmp_path: Path):
+    write_geotiff(tmp_path / "t.tif", np.full(GRID.shape, np.nan, np.float32), GRID, ["z"], "m", {"TILE": "r000c000"})
+    elevation, grid = read_dem(tmp_path / "t.tif")
+    assert np.isnan(elevation).all() and grid == GRID
 
 
 def test_geotiff_carries_names_units_nodata_crs_and_tags(tmp_path: Path):

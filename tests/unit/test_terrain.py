@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eemt.terrain import aspect, horn, northness, slope, terrain
+from eemt.terrain import aspect, horn, horn_level_rim, northness, slope, terrain
 
 
 def plane(shape, rise_east, rise_north, dx=1.0, dy=1.0):
@@ -34,6 +34,19 @@ def test_plane_keeps_its_gradient_beside_a_hole():
     assert np.isnan(dz_dy[4, 4])
     np.testing.assert_allclose(dz_dx[there], 0.1, atol=1e-12)
     np.testing.assert_allclose(dz_dy[there], 0.4, atol=1e-12)
+
+
+def test_level_rim_takes_missing_neighbours_as_high_as_the_cell():
+    elevation = plane((6, 7), 0.1, 0.4)
+    elevation[2, 3] = np.nan
+    filled = np.pad(elevation, 1, constant_values=np.nan)
+    level = horn_level_rim(elevation, 1.0, 2.0)
+    for i, j in np.argwhere(np.isfinite(elevation)):
+        around = filled[i : i + 3, j : j + 3]
+        around = np.where(np.isnan(around), elevation[i, j], around)
+        expected = horn(around, 1.0, 2.0)
+        assert (level[0][i, j], level[1][i, j]) == (expected[0][1, 1], expected[1][1, 1])
+    assert np.isnan(level[0][2, 3]) and np.isnan(level[1][2, 3])
 
 
 def test_lone_cell_is_flat():
