@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -83,8 +84,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dem(command: argparse.ArgumentParser) -> None:
-    """Bring an elevation raster to a grid in metres; write dem.tif and far_field.tif."""
-    command.add_argument("source", metavar="SOURCE", help="elevation raster, anything GDAL reads, in metres")
+    """Bring elevations to a grid in metres; write dem.tif, far_field.tif and their provenance, dem.json."""
+    command.add_argument(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="elevation rasters that GDAL reads, addresses of GeoTIFFs, or 3dep or glo30 with --bbox=W,S,E,N",
+    )
     _out_folder(command)
     _add_settings(command, DemSettings, leave_out={"source"})
 
@@ -94,6 +100,7 @@ def _tile(command: argparse.ArgumentParser) -> None:
     _dem_argument(command)
     command.add_argument("--tile", required=True, metavar="NAME", help="the tile's row and column, such as r000c001")
     command.add_argument("--size", type=int, required=True, metavar="CELLS", help="rows and columns of a tile")
+    _area(command, "tiles are cut from it, counted from its corner; their rim is of the whole DEM")
     command.add_argument(
         "--halo",
         type=float,
@@ -115,6 +122,7 @@ def _wetness(command: argparse.ArgumentParser) -> None:
     """Topographic wetness of the whole DEM; write area.tif [m], twi.tif and mcwi.tif."""
     _dem_argument(command)
     _out_folder(command)
+    _area(command, "what is written of it, and where mcwi.tif has its mean of one; water comes from the whole DEM")
     _add_settings(command, WetnessSettings)
 
 
@@ -135,6 +143,17 @@ def _sun(command: argparse.ArgumentParser) -> None:
 def _climate(command: argparse.ArgumentParser) -> None:
     """Monthly climate [degC, mm, Pa] on its source's own grid, as CF-1.8 NetCDF."""
     _out_file(command, "NetCDF with tmin, tmax, prcp, vp and the elevation they belong to")
+    command.add_argument(
+        "--dem", type=Path, metavar="FILE", help="the site's elevation [m], see `eemt dem`; for grid and daymet"
+    )
+    _area(command, "where climate is wanted, for grid and daymet")
+    command.add_argument(
+        "--join",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="put these files, of a year or more each, together instead of asking the source; they make up --years",
+    )
     _add_settings(command, ClimateSettings, leave_out=LapseSettings.model_fields)
 
 
@@ -145,12 +164,15 @@ def _transfer(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--climate", dest="climate_file", type=Path, required=True, metavar="FILE", help="what `eemt climate` wrote"
     )
-    command.add_argument("--northness", type=Path, metavar="FILE", help="of the tile; for the method topo")
-    command.add_argument("--mcwi", type=Path, metavar="FILE", help="of the whole DEM; for the method topo")
-    command.add_argument("--sun", type=Path, metavar="FILE", help="monthly_global.tif of the tile; for the method topo")
-    command.add_argument(
-        "--flat-sun", type=Path, metavar="FILE", help="monthly_flat_global.tif of the tile; for the method topo"
-    )
+    for option, meaning in {
+        "--northness": "of the tile; for the method topo",
+        "--mcwi": "of the whole DEM, or of all that is mapped of it; for the methods topo and veg",
+        "--sun": "monthly_global.tif of the tile; for the methods topo and veg",
+        "--flat-sun": "monthly_flat_global.tif of the tile; for these, and for trad with one of Penman's equations",
+        "--slope": "of the tile [degrees]; for radiation_area horizontal",
+    }.items():
+        command.add_argument(option, type=Path, metavar="FILE", help=meaning)
+    command.add_argument("--threads", type=int, default=None, metavar="N", help="processor threads (default: all)")
     _out_file(command, "NetCDF of the tile")
     _add_settings(command, EemtSettings)
     _add_settings(command, LapseSettings, into="lapse")
@@ -205,6 +227,24 @@ def _config(command: argparse.ArgumentParser) -> None:
     form.add_argument("--reference", action="store_true", help="Markdown page of all keys")
 
 
+def _profile(command: argparse.ArgumentParser) -> None:
+    """Set Snakemake up for a cluster: write a profile with your account where Snakemake looks for it."""
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="name the profiles that there are")
+    show = actions.add_parser("show", help="print a profile")
+    install = actions.add_parser("install", help="write a profile for `snakemake --profile NAME`")
+    for action in (show, install):
+        action.add_argument("name", metavar="NAME", help="such as slurm; see `eemt profile list`")
+    install.add_argument("--account", metavar="A", help="account or project that jobs are charged to")
+    install.add_argument("--partition", metavar="P", help="partition or queue that jobs go to")
+    install.add_argument("--qos", metavar="Q", help="quality of service, of SLURM")
+    install.add_argument("--image", metavar="FILE", help="run every rule by Apptainer in this .sif, or docker://…")
+    install.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where profiles are kept (default: Snakemake's, ~/.config/snakemake)"
+    )
+    install.add_argument("--force", action="store_true", help="write over a profile of this name")
+
+
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "dem": _dem,
     "tile": _tile,
@@ -218,6 +258,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "report": _report,
     "check": _check,
     "config": _config,
+    "profile": _profile,
 }
 
 
@@ -241,6 +282,14 @@ def _halo(command: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="M",
         help="rim of the DEM that is looked at but not written [m] (default: 0)",
+    )
+
+
+def _area(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument(
+        "--area",
+        metavar="ROW0:ROW1,COL0:COL1",
+        help=f"part of the DEM that is mapped, each end one past the last: {meaning} (default: all of it)",
     )
 
 
@@ -291,16 +340,25 @@ def as_text(value: Any) -> str:
     """Write a parameter's value as the command line takes it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return json.dumps({key: _plain(item) for key, item in value.items()})
     if isinstance(value, tuple | list):
-        return ",".join(as_text(v) for v in value)
+        words = [as_text(item) for item in value]
+        return json.dumps(words) if any("," in word or word.startswith("[") for word in words) else ",".join(words)
     return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, a section by what was set of it."""
+    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, Section) else value
 
 
 def as_options(section: Section, only: Iterable[str] | None = None, leave_out: Iterable[str] = ()) -> str:
     """Write a section as the options that make it again, quoted for a shell."""
     words = []
+    left_out = section.unused.union(leave_out)
     for name, value in section:
-        if value is None or name in leave_out or (only is not None and name not in only):
+        if value is None or name in left_out or (only is not None and name not in only):
             continue
         flag = name.replace("_", "-")
         if isinstance(value, bool):

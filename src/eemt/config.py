@@ -7,6 +7,7 @@ config file are all made from the models below.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -66,6 +68,30 @@ def _monthly(lowest: float, highest: float, word: str = "", file: bool = False) 
     ]
 
 
+def _whole_or_auto(least: int, most: int) -> Any:
+    """Type of a whole number, or the word auto."""
+
+    def check(value: Any) -> int | str:
+        if value == "auto":
+            return "auto"
+        try:
+            number = int(value)
+            whole = not isinstance(value, bool) and number == float(value)
+        except (TypeError, ValueError, OverflowError):
+            whole = False
+        if not whole or not least <= number <= most:
+            raise ValueError(f"is {value!r}; must be auto or a whole number from {least:,} to {most:,}")
+        return number
+
+    schema = [{"type": "integer", "minimum": least, "maximum": most}, {"const": "auto"}]
+    return Annotated[int | Literal["auto"], BeforeValidator(check), WithJsonSchema({"anyOf": schema})]
+
+
+def is_address(source: str) -> bool:
+    """Tell the address of something on a server from a file's name."""
+    return source.lower().startswith(("http://", "https://"))
+
+
 # A file's name has a folder before it or an ending that begins with a letter; no number has either.
 PATH = r"[/\\]|\.[A-Za-z][A-Za-z0-9]*$"
 
@@ -78,9 +104,21 @@ Year = Annotated[int, Field(ge=1, le=9999)]
 
 
 # Raised by one when a stage's results change for the same input, so that the workflow makes them anew.
-ALGORITHMS = dict.fromkeys(
-    ("dem", "tile", "terrain", "wetness", "sun", "climate", "transfer", "mosaic", "summary", "report"), 1
-)
+ALGORITHMS = {
+    "dem": 2,
+    "tile": 1,
+    "terrain": 1,
+    "wetness": 2,
+    "sun": 1,
+    "climate": 1,
+    "transfer": 2,
+    "mosaic": 1,
+    "summary": 1,
+    "report": 2,
+}
+
+
+ELEVATION_DATA_SETS = ("3dep", "glo30")
 
 
 class Section(BaseModel):
@@ -88,34 +126,174 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    @property
+    def unused(self) -> frozenset[str]:
+        """Keys that the others leave without effect."""
+        return frozenset()
+
+    @classmethod
+    def inherited(cls, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Take from the common section what a site with values of its `own` can use."""
+        return {key: value for key, value in common.items() if key not in own}
+
 
 class DemSettings(Section):
     """The elevation model and the grid that every map is on."""
 
-    source: str = Field(description="Elevation raster, anything GDAL reads, in metres above sea level", min_length=1)
+    source: Annotated[
+        str | tuple[str, ...],
+        Field(min_length=1),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+                ]
+            }
+        ),
+    ] = Field(
+        description="Elevations above sea level: a raster that GDAL reads, several to be put together, the http(s) "
+        "address of a cloud-optimised GeoTIFF, or 3dep (United States, 1/3 arc second) or glo30 (Copernicus, 1 arc "
+        "second) for the pieces of that data set within bbox",
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        None,
+        description="West, south, east and north edge of the area that is mapped (WGS 84). Needed for 3dep and glo30; "
+        "without it, all of the source",
+        json_schema_extra={"unit": "degrees"},
+    )
+    buffer: float = Field(
+        10_000.0,
+        description="Width of the terrain around bbox that is prepared too, for its shadows and its water, as far as "
+        "the source reaches",
+        ge=0,
+        le=200_000,
+        json_schema_extra={"unit": "m"},
+    )
     crs: str = Field(
         "auto",
         description="Projected coordinate system of the maps, such as EPSG:32613; auto keeps the source's own where "
-        "it is in metres and takes the UTM zone of the centre elsewhere",
+        "it is in metres and takes the UTM zone of the centre elsewhere, or a conformal projection about the centre of "
+        "an area wider than a zone",
         pattern=r"^(auto|[A-Za-z]+:\d+)$",
     )
     resolution: float | None = Field(
-        None, description="Cell size; without one, the source's own", gt=0, le=10_000, json_schema_extra={"unit": "m"}
+        None,
+        description="Cell size; without one, the source's own, 10 for 3dep and 30 for glo30",
+        gt=0,
+        le=10_000,
+        json_schema_extra={"unit": "m"},
     )
-    resampling: Literal["bilinear", "cubic", "average"] = Field(
-        "bilinear", description="How elevations are carried to the grid; average suits a much coarser grid"
+    resampling: Literal["auto", "bilinear", "cubic", "average"] = Field(
+        "auto",
+        description="How elevations are carried to the grid; auto: average where a cell takes in about two or more of "
+        "the source's a side, bilinear elsewhere",
     )
+    vertical_unit: Literal["metre", "foot", "us_foot"] = Field(
+        "metre", description="Unit of the source's elevations; foot is 0.3048 m, us_foot the US survey foot"
+    )
+    fill_voids: float = Field(
+        0.0,
+        description="Width up to which voids are filled from their rims; wider ones, and with 0 all, stay without data",
+        ge=0,
+        le=10_000,
+        json_schema_extra={"unit": "m"},
+    )
+    base_url: str | None = Field(
+        None,
+        description="Address of a mirror to fetch 3dep or glo30 from instead of the provider's own",
+        pattern=r"^https?://[^\s?#]+$",
+    )
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """Take a list of one for that one."""
+        if isinstance(value, list | tuple) and len(value) == 1:
+            return value[0]
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _words_alone(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        several = () if isinstance(value, str) else value
+        if "" in several:
+            raise ValueError("has an empty name in its list")
+        for word in ELEVATION_DATA_SETS:
+            if word in several:
+                raise ValueError(f"names {word} beside other sources; it has to stand alone")
+        if len({is_address(name) for name in several}) == 2:
+            raise ValueError("names files and addresses side by side; fetch the rasters at the addresses first")
+        return value
+
+    @field_validator("bbox", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        numbers = value.split(",") if isinstance(value, str) else value
+        if isinstance(numbers, list | tuple) and len(numbers) != 4:
+            raise ValueError(f"has {len(numbers)} numbers; four are needed: west, south, east and north [degrees]")
+        return numbers
+
+    @field_validator("bbox")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+        if value is None:
+            return None
+        west, south, east, north = value
+        if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+            found = ", ".join(f"{edge:g}" for edge in value)
+            raise ValueError(f"is {found}; west and east lie in -180 to 180 degrees, south and north in -90 to 90")
+        if west >= east:
+            raise ValueError(
+                f"has its west, {west:g}, not west of its east, {east:g}; the order is west, south, east, north, and "
+                "an area across the date line has to be mapped as two sites"
+            )
+        if south >= north:
+            raise ValueError(
+                f"has its south, {south:g}, not south of its north, {north:g}; the order is west, south, east, north"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _data_set_has_its_area(self) -> DemSettings:
+        if self.source in ELEVATION_DATA_SETS and self.bbox is None:
+            raise ValueError(f"bbox: is missing; source {self.source} needs west, south, east and north [degrees]")
+        return self
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """The mirror where no data set is fetched, the buffer where there is no bbox."""
+        return frozenset(
+            (() if self.source in ELEVATION_DATA_SETS else ("base_url",)) + (() if self.bbox else ("buffer",))
+        )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names or addresses, one or several."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of the sources that are local files."""
+        return tuple(name for name in self.sources if name not in ELEVATION_DATA_SETS and not is_address(name))
 
 
 class TileSettings(Section):
     """How the grid is cut into jobs."""
 
-    size: int = Field(
-        1024,
-        description="Rows and columns of a tile; a job computes one tile for all days, months and years",
-        ge=1,
-        le=16_384,
+    size: _whole_or_auto(1, 16_384) = Field(  # type: ignore[valid-type]
+        "auto",
+        description="Rows and columns of a tile; a job computes one tile for all days, months and years. auto: one "
+        "tile for up to a million cells, else tiles of 512 to 2048, at least one a worker where they can be so many",
         json_schema_extra={"unit": "cells"},
+    )
+    workers: int = Field(
+        8,
+        description="How many jobs a run should be able to keep busy, for size auto. It is not taken from the "
+        "machine, so that tiles have the same names everywhere",
+        ge=1,
+        le=100_000,
+        json_schema_extra={"unit": "jobs"},
     )
 
 
@@ -163,14 +341,16 @@ class SunSettings(Section):
 class LapseSettings(Section):
     """How climate is carried from its source's elevation to a cell's."""
 
-    lapse_tmin: _monthly(-15.0, 15.0) = Field(  # type: ignore[valid-type]
+    lapse_tmin: _monthly(-15.0, 15.0, word="stations") = Field(  # type: ignore[valid-type]
         6.5,
-        description="Fall of the daily minimum temperature with height. One value or twelve",
+        description="Fall of the daily minimum temperature with height. One value or twelve; stations: fitted each "
+        "month to three or more stations of different heights",
         json_schema_extra={"unit": "K km-1"},
     )
-    lapse_tmax: _monthly(-15.0, 15.0) = Field(  # type: ignore[valid-type]
+    lapse_tmax: _monthly(-15.0, 15.0, word="stations") = Field(  # type: ignore[valid-type]
         6.5,
-        description="Fall of the daily maximum temperature with height. One value or twelve",
+        description="Fall of the daily maximum temperature with height. One value or twelve; stations: fitted each "
+        "month to three or more stations of different heights",
         json_schema_extra={"unit": "K km-1"},
     )
     precipitation_gradient: float = Field(
@@ -180,28 +360,183 @@ class LapseSettings(Section):
         le=5,
         json_schema_extra={"unit": "km-1"},
     )
+    precipitation_resampling: Literal["bilinear", "conservative"] = Field(
+        "bilinear",
+        description="How precipitation goes from a grid to the cells. bilinear: between centres; conservative: smooth "
+        "too, but its mean over each of the grid's cells is that cell's own, before precipitation_gradient",
+    )
+    idw_power: float = Field(
+        2.0, description="Power of the distance that weights fall with, where there are several stations", gt=0, le=10
+    )
+    fill_distance: float = Field(
+        2.0,
+        description="How far from known cells of a grid its unknown ones, such as the sea's, take the nearest value",
+        ge=0,
+        le=100,
+        json_schema_extra={"unit": "cells of the grid"},
+    )
+
+
+def _from_json(value: Any) -> Any:
+    """Read what a command line gives for keys that hold keys."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'is not JSON ({error}); write it as \'{{"key": "value"}}\'') from None
+
+
+def _listed(value: Any) -> Any:
+    """Take ``a,b``, or a JSON list, from a command line for several values, and one text for itself."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        return _from_json(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+class GridVariable(Section):
+    """A variable of the user's own grid: its name and unit there."""
+
+    name: str | None = Field(None, description="Name in the file, and in its path where that holds {variable}")
+    units: str | None = Field(None, description="Unit, where the file gives none or a wrong one, such as mm/day or K")
+    scale: float = Field(1.0, description="Factor of the numbers in the file, beside its own scale_factor")
+    offset: float = Field(0.0, description="Added to the numbers in the file once they are scaled")
+    files: tuple[str, ...] = Field((), description="Files of this variable alone")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _listed(value)
+
+
+GridName = Literal["tmin", "tmax", "prcp", "vp", "tdew", "rh", "srad", "dayl", "swe", "elevation"]
+
+# The keys that belong to some of the sources only; all others hold for each.
+SOURCE_KEYS: dict[str, frozenset[str]] = {
+    "station": frozenset({"file", "elevation", "latitude", "longitude", "normals_period"}),
+    "grid": frozenset({"files", "variables", "crs", "elevation_file", "normals_period", "full_months"}),
+    "daymet": frozenset(
+        {
+            "providers",
+            "base_urls",
+            "cache",
+            "offline",
+            "region",
+            "variables_extra",
+            "full_months",
+            "elevation_file",
+            "max_single_pixel_cells",
+            "local",
+            "whole_files",
+            "patience",
+        }
+    ),
+}
 
 
 class ClimateSettings(LapseSettings):
     """Monthly climate and how it is carried to each cell."""
 
-    source: Literal["station"] = Field("station", description="Kind of source: a station's monthly table")
-    file: str = Field(
-        description="CSV with columns month, tmin_degC, tmax_degC, prcp_mm and, where known, year and vp_Pa",
+    source: Literal["station", "grid", "daymet"] = Field(
+        "station",
+        description="Kind of source. station: monthly tables of stations; grid: rasters of your own; daymet: Daymet, "
+        "North America, Hawaii and Puerto Rico at 1 km",
+    )
+    file: str | None = Field(
+        None,
+        description="station: CSV with columns month, tmin_degC, tmax_degC, prcp_mm and, where known, year and vp_Pa; "
+        "of several stations, with station, latitude, longitude and elevation_m too",
         min_length=1,
     )
-    elevation: float = Field(description="Elevation of the station", ge=-430, le=9000, json_schema_extra={"unit": "m"})
-    latitude: float = Field(
-        description="Latitude of the station", ge=-90, le=90, json_schema_extra={"unit": "degrees north"}
+    elevation: float | None = Field(
+        None,
+        description="station: its elevation, where the table has none",
+        ge=-430,
+        le=9000,
+        json_schema_extra={"unit": "m"},
     )
-    longitude: float = Field(
-        description="Longitude of the station", ge=-180, le=180, json_schema_extra={"unit": "degrees east"}
+    latitude: float | None = Field(
+        None,
+        description="station: its latitude, where the table has none",
+        ge=-90,
+        le=90,
+        json_schema_extra={"unit": "degrees north"},
+    )
+    longitude: float | None = Field(
+        None,
+        description="station: its longitude, where the table has none",
+        ge=-180,
+        le=180,
+        json_schema_extra={"unit": "degrees east"},
     )
     years: tuple[Year, Year] | None = Field(
-        None, description="First and last year to compute, for a table with a column year"
+        None, description="First and last year to compute, for a table with a column year, a grid of years and Daymet"
     )
     normals_period: tuple[Year, Year] | None = Field(
-        None, description="First and last year that a table of normals, without a column year, is the mean of"
+        None, description="First and last year that a table or a grid of normals, twelve months for all, is the mean of"
+    )
+    files: tuple[str, ...] = Field(
+        (),
+        description="grid: NetCDF or GeoTIFF files; names may hold *, {variable}, {year} and {month}",
+    )
+    variables: dict[GridName, GridVariable] = Field(
+        {},
+        description="grid: what its variables are called and measured in, such as {tmin: {name: tn, units: K}}; "
+        "ours are tmin, tmax, prcp, vp or tdew or rh, srad, dayl, swe, elevation",
+    )
+    crs: str | None = Field(None, description="grid: its coordinate system, such as EPSG:4326, where the files lack it")
+    elevation_file: str | None = Field(
+        None,
+        description="grid, daymet: raster of the elevation that the source's values belong to; without one, the "
+        "source's own or the site's elevation model averaged onto its cells",
+        min_length=1,
+        json_schema_extra={"unit": "m"},
+    )
+    providers: tuple[Literal["local", "gdex", "earthdata", "single_pixel"], ...] = Field(
+        ("local", "gdex", "earthdata", "single_pixel"),
+        description="daymet: where it is looked for, in this order",
+        min_length=1,
+    )
+    base_urls: dict[Literal["gdex", "earthdata", "single_pixel", "cmr", "data", "login"], str] = Field(
+        {}, description="daymet: addresses of servers to ask instead of the public ones"
+    )
+    cache: str = Field(
+        "resources/daymet", description="daymet: folder that downloads are kept in, shared by runs", min_length=1
+    )
+    offline: bool = Field(False, description="daymet: whether to use what is on disk alone")
+    region: Literal["auto", "na", "hi", "pr"] = Field(
+        "auto", description="daymet: North America, Hawaii or Puerto Rico; auto goes by the site's place"
+    )
+    variables_extra: tuple[Literal["srad", "dayl", "swe"], ...] = Field(
+        (), description="daymet: further variables to keep: daylight radiation, day length, snow"
+    )
+    full_months: bool = Field(
+        False,
+        description="grid of days, daymet: whether the precipitation of a month that lacks days is scaled to the whole "
+        "month; Daymet leaves out 31 December of leap years",
+    )
+    max_single_pixel_cells: int = Field(
+        121, description="daymet: most cells to ask the single-pixel service for", ge=1, le=10_000
+    )
+    local: str | None = Field(
+        None, description="daymet: folder of Daymet files of your own, looked at for the provider local", min_length=1
+    )
+    whole_files: bool = Field(
+        False, description="daymet: whether whole files, of some GB each, may be downloaded where nothing less works"
+    )
+    patience: float = Field(
+        120.0,
+        description="daymet: how long a provider that fails is tried again before the next one is asked",
+        ge=0,
+        le=86_400,
+        json_schema_extra={"unit": "s"},
     )
 
     @field_validator("years", "normals_period", mode="before")
@@ -214,6 +549,34 @@ class ClimateSettings(LapseSettings):
             value = (value, value)
         return value * 2 if isinstance(value, list) and len(value) == 1 else value
 
+    @field_validator("files", "providers", "variables_extra", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return _listed(value)
+
+    @field_validator("variables", "base_urls", mode="before")
+    @classmethod
+    def _from_mapping(cls, value: Any) -> Any:
+        return _from_json(value)
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _not_the_mean(cls, value: Any) -> Any:
+        mean = {"tmean", "tavg", "tas", "tmp", "t2m", "temperature"} & set(value if isinstance(value, Mapping) else ())
+        if mean:
+            raise ValueError(
+                f"{mean.pop()} cannot be used: EEMT needs the daily minimum and maximum, tmin and tmax, not their mean"
+            )
+        return value
+
+    @field_validator("providers", "variables_extra")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise ValueError(f"names {twice[0]} twice")
+        return value
+
     @field_validator("years", "normals_period")
     @classmethod
     def _in_order(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -222,10 +585,47 @@ class ClimateSettings(LapseSettings):
         return value
 
     @model_validator(mode="after")
-    def _years_or_normals(self) -> ClimateSettings:
-        if (self.years is None) == (self.normals_period is None):
-            raise ValueError("needs one of years (a table with a column year) and normals_period (a table of normals)")
+    def _of_its_source(self) -> ClimateSettings:
+        for key in sorted(self.unused & self.model_fields_set):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                of = [name for name, keys in SOURCE_KEYS.items() if key in keys]
+                raise ValueError(f"{key} is a key of the source {' and of '.join(of)}, and this is {self.source}")
+        needed = {"station": "file", "grid": "files"}.get(self.source)
+        in_variables = self.source == "grid" and any(variable.files for variable in self.variables.values())
+        if needed and not getattr(self, needed) and not in_variables:
+            raise ValueError(f"{needed} is missing; the source {self.source} needs it")
+        if "stations" in (self.lapse_tmin, self.lapse_tmax) and self.source != "station":
+            raise ValueError(f"lapse rates can be fitted to the source station alone, and this is {self.source}")
         return self
+
+    @model_validator(mode="after")
+    def _years_or_normals(self) -> ClimateSettings:
+        if self.source == "daymet":
+            if self.years is None:
+                raise ValueError("years is missing; the source daymet needs it")
+        elif (self.years is None) == (self.normals_period is None):
+            kind = {"station": "table", "grid": "grid"}[self.source]
+            with_years = "a table with a column year" if kind == "table" else "a grid of years"
+            raise ValueError(f"needs one of years ({with_years}) and normals_period (a {kind} of normals)")
+        return self
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """Keys that belong to other sources than the one chosen."""
+        return frozenset().union(*SOURCE_KEYS.values()) - SOURCE_KEYS[self.source]
+
+    @classmethod
+    def inherited(cls, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Take from the common section what a site's own source can use."""
+        chosen = own.get("source", common.get("source", cls.model_fields["source"].default))
+        taken = super().inherited(common, own)
+        if isinstance(chosen, str) and chosen in SOURCE_KEYS:
+            others = frozenset().union(*SOURCE_KEYS.values()) - SOURCE_KEYS[chosen]
+            taken = {key: value for key, value in taken.items() if key not in others}
+        period = {"years", "normals_period"}
+        if period & set(own):
+            taken = {key: value for key, value in taken.items() if key not in period}
+        return taken
 
     @property
     def labels(self) -> list[str]:
@@ -236,52 +636,172 @@ class ClimateSettings(LapseSettings):
         return [str(year) for year in range(first, last + 1)]
 
 
-class EemtSettings(Section):
-    """The energy transfer and the choices its papers leave open."""
+Pet = Literal["hamon", "thornthwaite", "penman", "penman_monteith"]
 
-    methods: tuple[Literal["trad", "topo"], ...] = Field(
+
+class EemtSettings(Section):
+    """The energy transfer and the choices its papers leave open (docs/science.md)."""
+
+    methods: tuple[Literal["trad", "topo", "veg"], ...] = Field(
         ("trad", "topo"),
-        description="trad: climate and elevation alone; topo: with slope, aspect, sun and wetness (Rasmussen 2015)",
+        description="trad: climate and elevation alone; topo: with slope, aspect, sun and wetness; veg: topo with the "
+        "plants that are there, from NDVI and canopy height (Rasmussen et al. 2015)",
         min_length=1,
     )
-    pet: Literal["hamon", "thornthwaite"] = Field("hamon", description="Potential evaporation of the method trad")
-    cold_npp: bool = Field(
-        False, description="Whether plants grow, in the method trad, in months whose mean is at or below 0 degC"
+    keep: tuple[Literal["pet", "aet", "peff", "npp", "temperature", "fbio"], ...] = Field(
+        (),
+        description="What is kept and mapped beside energies. pet, aet: potential and actual evaporation; peff: "
+        "effective precipitation before it is shared out; npp: net primary production; temperature: the cell's mean; "
+        "fbio: share of E_BIO in EEMT",
     )
-    omega: float = Field(2.63, description="Shape of the Zhang-Budyko curve, method topo", gt=1, le=10)
-    wind: float = Field(
-        2.0, description="Wind speed at 2 m, method topo", ge=0, le=30, json_schema_extra={"unit": "m s-1"}
+    ndvi: str | None = Field(
+        None,
+        description="Raster of the normalised difference vegetation index, on any cells and in any system, one band "
+        "or twelve, January first; for the method veg",
+        min_length=1,
+    )
+    canopy_height: str | None = Field(
+        None,
+        description="Raster of the canopy's height, on any cells and in any system; for the method veg",
+        min_length=1,
+        json_schema_extra={"unit": "m"},
+    )
+    pet: Pet = Field(
+        "hamon",
+        description="Potential evaporation of the method trad: hamon (Rasmussen et al. 2015), thornthwaite (2005, "
+        "Zapata-Rios et al. 2016), penman of open water, penman_monteith of grass (FAO-56), these two with flat sun",
+    )
+    pet_topo: Pet = Field(
+        "penman",
+        description="Potential evaporation of the method topo, put on the Budyko curve: penman of open water "
+        "(Rasmussen et al. 2015), penman_monteith of grass (FAO-56), hamon or thornthwaite",
+    )
+    pet_veg: Pet = Field(
+        "penman_monteith",
+        description="Evaporation of the method veg: penman_monteith of the plants that are there, itself actual "
+        "evaporation up to precipitation (Rasmussen et al. 2015); the others are put on the Budyko curve",
+    )
+    cold_npp: bool = Field(
+        False,
+        description="Whether plants grow, in the method trad, in months whose mean is at or below 0 degC; Zapata-Rios "
+        "et al. 2016 leaves these out, the others have the condition P > PET alone",
+    )
+    omega: float = Field(
+        2.63, description="Shape of the Zhang-Budyko curve; published are 2.15 to 3.75 (Zhang et al. 2004)", gt=1, le=10
+    )
+    budyko: Literal["monthly", "annual"] = Field(
+        "monthly",
+        description="Whether the curve holds for each month (Rasmussen et al. 2015, Eq 8) or for the year, whose "
+        "evaporation is then the same share of each month's precipitation",
+    )
+    redistribution: Literal["paper", "renormalised"] = Field(
+        "paper",
+        description="Water shared out by the wetness index. paper: F = alpha (P - AET), which keeps the sum of water "
+        "only where P - AET is the same everywhere (Rasmussen et al. 2015, Eq 10); renormalised: brought back to the "
+        "sum over the mapped cells, month by month",
+    )
+    wind: _monthly(0.0, 30.0) = Field(  # type: ignore[valid-type]
+        2.0,
+        description="Wind speed at 2 m above ground, or above the canopy, of both Penman's equations; 2 is the world's "
+        "mean (FAO-56). One value or twelve",
+        json_schema_extra={"unit": "m s-1"},
+    )
+    vapour_pressure: Literal["source", "tmin"] = Field(
+        "source",
+        description="Vapour pressure of the air, for both Penman's equations. source: the climate's own; tmin: "
+        "saturation at the cell's minimum temperature, taken as dew point",
     )
     net_radiation: Literal["fao56", "shortwave"] = Field(
         "fao56",
-        description="Energy for evaporation, method topo. fao56: absorbed sun less net longwave; shortwave: the sun "
-        "map itself, as the earlier code took it",
+        description="Energy for both Penman's equations. fao56: absorbed sun less net longwave; shortwave: absorbed "
+        "sun alone, which with albedo 0 is what earlier code took. Papers name the sun only",
     )
-    albedo: float = Field(
-        0.2, description="Reflectance of the evaporating surface, method topo with net_radiation fao56", ge=0, le=1
+    clearness: float = Field(
+        1.0,
+        description="Solar over clear-sky radiation in the net longwave of FAO-56 (Eq 39); 1 agrees with the sun maps, "
+        "which are of clear sky",
+        ge=0.3,
+        le=1,
+    )
+    albedo: _monthly(0.0, 1.0) = Field(  # type: ignore[valid-type]
+        0.2,
+        description="Reflectance of the evaporating surface, for both Penman's equations; 0.23 is grass (FAO-56). One "
+        "value or twelve",
+    )
+    radiation_area: Literal["inclined", "horizontal"] = Field(
+        "inclined",
+        description="Area that the sun's energy for evaporation is counted on. inclined: the slope's own, as in "
+        "Rasmussen et al. 2015; horizontal: the map's, greater by 1 / cos(slope)",
     )
     solar_ratio_limits: tuple[float, float] = Field(
-        (0.2, 5.0), description="Bounds of the ratio of sloped to flat sun that corrects the temperature, method topo"
+        (0.2, 5.0),
+        description="Bounds of the ratio S of sloped to flat sun, whose S - 1/S warms the maximum temperature "
+        "(Rasmussen et al. 2015, Eq 6) and has none of its own; the papers have no shadows, see sun.shadows",
     )
     npp_floor: float = Field(
         100.0,
-        description="Least net primary production, method topo",
+        description="Least net primary production of the method topo (Rasmussen et al. 2015, Eq 11)",
         ge=0,
         le=3000,
         json_schema_extra={"unit": "g m-2 yr-1"},
     )
+    npp_veg: Literal["printed", "centred"] = Field(
+        "printed",
+        description="Reading of Eq 12 of Rasmussen et al. 2015, by canopy height h. printed: 196 + 36 h - "
+        "(0.61 h - 12.0933)^2; centred, the likelier: 196 + 36 h - 0.61 (h - 12.0933)^2",
+    )
+    npp_veg_floor: float = Field(
+        0.0,
+        description="Least net primary production of the method veg; the paper has one for Eq 11 alone",
+        ge=0,
+        le=3000,
+        json_schema_extra={"unit": "g m-2 yr-1"},
+    )
+    npp_split: Literal["days", "warmth"] = Field(
+        "days",
+        description="How the year's production of topo and veg is split into months, of which papers say nothing and "
+        "the year does not depend on. days: evenly; warmth: by Lieth's production at the month's temperature, none at "
+        "or below 0 degC",
+    )
+    reference_temperature: float = Field(
+        273.15,
+        description="Temperature at and below which water carries no energy; 273.15 in most papers, 273 in Rasmussen "
+        "et al. 2011",
+        ge=250,
+        le=300,
+        json_schema_extra={"unit": "K"},
+    )
+    water_heat_capacity: float = Field(
+        4187.0,
+        description="Heat capacity of water: 4187 (Zapata-Rios et al. 2016), 4180 (Rasmussen et al. 2005)",
+        ge=4000,
+        le=4400,
+        json_schema_extra={"unit": "J kg-1 K-1"},
+    )
+    biomass_enthalpy: float = Field(
+        22.0,
+        description="Energy of dry matter: 22 (Rasmussen et al. 2011 and later), 22.2 (2005)",
+        ge=10,
+        le=30,
+        json_schema_extra={"unit": "MJ kg-1"},
+    )
 
-    @field_validator("methods")
+    @property
+    def pet_trad(self) -> Pet:
+        """Potential evaporation of the method trad, named as those of the others."""
+        return self.pet
+
+    @field_validator("methods", "keep")
     @classmethod
-    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _once(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("names a method twice")
+            raise ValueError("names a method twice" if info.field_name == "methods" else "names a variable twice")
         return value
 
-    @field_validator("methods", "solar_ratio_limits", mode="before")
+    @field_validator("methods", "keep", "solar_ratio_limits", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
     @field_validator("solar_ratio_limits")
     @classmethod
@@ -292,12 +812,31 @@ class EemtSettings(Section):
             )
         return value
 
+    @model_validator(mode="after")
+    def _with_plants(self) -> EemtSettings:
+        for key in ("ndvi", "canopy_height"):
+            if "veg" in self.methods and getattr(self, key) is None:
+                raise ValueError(f"{key} is missing; the method veg needs a raster of it")
+        return self
+
 
 class OutputSettings(Section):
     """What is kept of a run."""
 
     parts: bool = Field(True, description="Whether E_BIO and E_PPT are mapped beside EEMT")
+    over_years: tuple[Literal["mean", "sd", "trend"], ...] = Field(
+        ("mean", "sd", "trend"),
+        description="What is mapped over all years. sd, of a sample, needs two of them; trend, the least squares slope "
+        "for ten years and its p-value by a t test, three",
+    )
     report: bool = Field(True, description="Whether report.html is written")
+
+    @field_validator("over_years")
+    @classmethod
+    def _with_mean(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "mean" not in value or len(set(value)) < len(value):
+            raise ValueError(f"is {', '.join(value) or 'empty'}; mean, which the report shows, and each once is needed")
+        return value
 
 
 class Site(Section):
@@ -382,11 +921,9 @@ def _merged(common: Mapping[str, Any], site: Any) -> Any:
         return site
     merged = dict(site)
     for name, values in common.items():
-        own = site.get(name)
-        if not own:
-            merged[name] = values
-        elif isinstance(own, Mapping) and isinstance(values, Mapping):
-            merged[name] = {**values, **own}
+        own = site.get(name) or {}
+        if isinstance(own, Mapping):
+            merged[name] = {**SECTIONS[name].inherited(values, own), **own}
     return merged
 
 

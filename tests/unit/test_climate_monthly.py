@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eemt.climate.monthly import coordinates, days_in_months, middle_days, select, year_labels
+from eemt.climate.monthly import coordinates, days_in_months, middle_days, of_days, select, year_labels
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,45 @@ def test_normals_span_their_period_and_stand_in_its_middle():
     assert bounds[0, 0] == np.datetime64("1971-01-01")
     assert bounds[11, 1] == np.datetime64("2001-01-01")
     assert set(times["time"].dt.year.values) == {1985}
+
+
+def days_of(year, calendar="standard", values=None):
+    time = xr.date_range(f"{year}-01-01", periods=366, freq="D", calendar=calendar, use_cftime=calendar != "standard")
+    time = time[time.year == year]
+    values = np.arange(len(time), dtype=float) if values is None else values(time)
+    return xr.DataArray(values, dims="time", coords={"time": time})
+
+
+@given(year=st.integers(1950, 2100), seed=st.integers(0, 100))
+def test_precipitation_of_the_months_is_that_of_the_days(year, seed):
+    daily = days_of(year, values=lambda time: np.random.default_rng(seed).gamma(0.7, 9.0, len(time)))
+    sums, counted = of_days(daily, total=True)
+    assert sums.sum() == pytest.approx(daily.values.sum())
+    assert counted.tolist() == days_in_months(str(year)).tolist()
+    means, _ = of_days(daily)
+    np.testing.assert_allclose(means * counted, sums)
+
+
+def test_days_may_stand_in_any_order():
+    daily = days_of(2003)
+    shuffled = daily.isel(time=np.random.default_rng(3).permutation(daily.size))
+    np.testing.assert_array_equal(of_days(daily)[0], of_days(shuffled)[0])
+
+
+def test_a_month_that_lacks_days_is_a_mean_over_those_there_are_and_scaled_to_the_full_where_asked():
+    daily = days_of(2004, values=lambda time: np.ones(len(time))).isel(time=slice(0, 365))  # no 31 December
+    means, counted = of_days(daily)
+    assert means[11] == 1.0
+    assert counted[11] == 30
+    assert of_days(daily, total=True)[0][11] == 30.0
+    assert of_days(daily, total=True, full_months=True)[0][11] == pytest.approx(31.0)
+
+
+def test_days_that_are_no_year_are_refused():
+    both = xr.concat([days_of(2003), days_of(2004)], dim="time")
+    with pytest.raises(ValueError, match="2 years"):
+        of_days(both)
+    with pytest.raises(ValueError, match="day 1 of 2003 stands twice"):
+        of_days(xr.concat([days_of(2003), days_of(2003).isel(time=[0])], dim="time"))
+    with pytest.raises(ValueError, match="month 12 of 2003 has no day"):
+        of_days(days_of(2003).isel(time=slice(0, 330)))

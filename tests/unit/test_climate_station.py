@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
+from eemt.climate.monthly import select, year_labels
 from eemt.climate.source import validate
 from eemt.climate.station import StationSource, read_table
 from eemt.energy.evaporation import saturation_vapour_pressure
 from eemt.errors import InputError
+from eemt.raster import open_netcdf, write_netcdf
 
 WATERDALE = Path(__file__).parents[2] / "config/data/waterdale_normals_1971-2000.csv"
 PLACE = {"elevation": 1594.0, "latitude": 40.43, "longitude": -105.21}
@@ -165,3 +168,87 @@ def test_every_source_is_held_to_the_same_promises(spoil, told):
     assert validate(climate, "station") is climate
     with pytest.raises(InputError, match=told):
         validate(spoil(climate), "station")
+
+
+PLACES = {"upper": (2000.0, 40.1, -105.4), "lower": (1500.0, 40.0, -105.1), "middle": (1750.0, 39.9, -105.3)}
+
+
+def network(stations=PLACES, **columns):
+    """Build the table of several stations, their places in every row."""
+    tables = [
+        months(station=name, elevation_m=height, latitude=latitude, longitude=longitude, **columns)
+        for name, (height, latitude, longitude) in stations.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_several_stations_are_time_series_at_their_places(write, tmp_path):
+    climate = StationSource(write(network()), normals_period=(1991, 2020)).monthly()
+    assert climate["tmin"].dims == ("station", "time")
+    assert climate["station_name"].values.tolist() == ["upper", "lower", "middle"]
+    assert climate["elevation"].values.tolist() == [2000.0, 1500.0, 1750.0]
+    assert climate["lon"].values.tolist() == [-105.4, -105.1, -105.3]
+    assert climate.attrs["featureType"] == "timeSeries"
+    assert climate.attrs["title"] == "Monthly climate of 3 stations"
+    write_netcdf(tmp_path / "climate.nc", climate)
+    with open_netcdf(tmp_path / "climate.nc", "climate") as again:
+        assert validate(again.load(), "climate")["tmin"].attrs["units"] == "degC"
+        assert again["station_name"].values.tolist() == ["upper", "lower", "middle"]
+        assert year_labels(again) == ["1991-2020"]
+        np.testing.assert_allclose(select(again, "1991-2020")["tmin"].values[2], months()["tmin_degC"])
+
+
+def test_a_place_may_stand_in_one_row_of_its_station(write):
+    table = network()
+    table.loc[table["month"] != 4, ["elevation_m", "latitude", "longitude"]] = np.nan
+    climate = StationSource(write(table), normals_period=(1991, 2020)).monthly()
+    assert climate["elevation"].values.tolist() == [2000.0, 1500.0, 1750.0]
+
+
+def test_one_station_may_say_its_place_in_the_table(write):
+    climate = StationSource(write(network({"only": (1500.0, 40.0, -105.1)})), normals_period=(1991, 2020)).monthly()
+    assert climate["tmin"].dims == ("time", "y", "x")
+    assert climate["elevation"].item() == 1500.0
+    by_hand = StationSource(
+        write(months()), elevation=1500.0, latitude=40.0, longitude=-105.1, normals_period=(1991, 2020)
+    ).monthly()
+    xr.testing.assert_equal(climate, by_hand)
+
+
+def test_stations_with_years_give_those_asked_for(write):
+    table = pd.concat([network(year=2001), network(year=2002)])
+    climate = StationSource(write(table), years=(2002, 2002)).monthly()
+    assert climate.sizes == {"station": 3, "time": 12, "nv": 2}
+    del_year = table[(table["station"] != "lower") | (table["year"] != 2002)]
+    with pytest.raises(InputError, match=r"climate\.years: 2002 is not in .*: station lower, which has 2001"):
+        StationSource(write(del_year), years=(2001, 2002)).monthly()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda t: t.drop(columns="elevation_m"), r"station upper: where is it\? Give climate\.elevation, or a column"),
+        (lambda t: t.drop(index=14), "station lower: month 3 is missing"),
+        (lambda t: t.assign(tmin_degC=t["tmin_degC"].where(t.index != 20, 55)), r"station lower: .*month 9\): tmin 55"),
+        (lambda t: t.assign(station=t["station"].where(t.index != 3)), r"month 4\): station is empty"),
+        (lambda t: t.assign(latitude=t["latitude"].where(t.index != 1, 41)), "station upper: latitude is 40.1 and 41"),
+        (lambda t: t.assign(latitude=t["latitude"] + 60), "station upper: latitude is 100.1; -90 to 90"),
+        (lambda t: t.assign(latitude=40.0, longitude=-105.0), "upper and lower stand at the same place"),
+        (lambda t: t.assign(elevation_m=t["elevation_m"].astype(str) + " m"), r"elevation_m is '2000.0 m'"),
+    ],
+)
+def test_unusable_network_is_refused_with_the_station_s_name(write, spoil, told):
+    with pytest.raises(InputError, match=told) as refusal:
+        StationSource(write(spoil(network())), normals_period=(1991, 2020)).monthly()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_place_given_twice_must_be_the_same(write):
+    table = write(network({"only": (1500.0, 40.0, -105.1)}))
+    with pytest.raises(InputError, match=r"elevation_m is 1500 and climate\.elevation is 1594; give one of them"):
+        StationSource(table, **PLACE, normals_period=(1991, 2020)).monthly()
+
+
+def test_a_station_without_a_place_names_the_key(write):
+    with pytest.raises(InputError, match=r"Give climate\.longitude, or a column longitude"):
+        StationSource(write(months()), elevation=1594.0, latitude=40.4, normals_period=(1991, 2020)).monthly()

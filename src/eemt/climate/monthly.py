@@ -57,6 +57,50 @@ def coordinates(first: int, last: int | None = None) -> dict[str, xr.DataArray]:
     }
 
 
+def of_days(
+    daily: xr.DataArray, total: bool = False, full_months: bool = False
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Bring one year's days to months, by the calendar that the days themselves are dated in.
+
+    Parameters
+    ----------
+    daily : DataArray (time, ...)
+        Days of one year, in any order.
+    total : bool
+        Sums, as of precipitation; else means over the days that there are.
+    full_months : bool
+        Whether sums are scaled to the month's true length, where days are missing.
+
+    Returns
+    -------
+    values : ndarray (12, ...)
+        NaN where a day's value is.
+    counted : ndarray (12,)
+        Days of each month.
+
+    Raises
+    ------
+    ValueError
+        When the days are not of one year, a day stands twice, or a month has none.
+    """
+    daily = daily.sortby("time").transpose("time", ...)
+    year, day = daily["time"].dt.year.values, daily["time"].dt.dayofyear.values
+    if len(set(year)) != 1:
+        raise ValueError(f"days of {len(set(year))} years; one is needed")
+    if len(set(day)) < len(day):
+        twice = next(int(d) for d in day if (day == d).sum() > 1)
+        raise ValueError(f"day {twice} of {year[0]} stands twice; one value a day is needed")
+    month = daily["time"].dt.month.values.astype(np.int64) - 1
+    counted = np.bincount(month, minlength=12)
+    if not counted.all():
+        raise ValueError(f"month {int(np.argmin(counted)) + 1} of {year[0]} has no day")
+    sums = np.add.reduceat(daily.values.astype(np.float64), np.cumsum(counted) - counted, axis=0)
+    divisor = counted.astype(np.float64)
+    if total:
+        divisor = counted / days_in_months(str(year[0])) if full_months else np.ones(12)
+    return sums / divisor.reshape(12, *[1] * (sums.ndim - 1)), counted
+
+
 def year_labels(dataset: xr.Dataset) -> list[str]:
     """Return the names of a dataset's years, in their order."""
     if "period" in dataset.attrs:

@@ -1,6 +1,7 @@
-"""Climate of one station: a table of months, or of the normals of a period.
+"""Climate of stations: tables of months, or of the normals of a period.
 
 Rasmussen et al. (2015) force EEMT in this way: a base station, carried to each cell by lapse rates.
+Several stations are weighted by their distance.
 """
 
 from __future__ import annotations
@@ -14,26 +15,32 @@ import pandas as pd
 import xarray as xr
 
 from eemt.climate.monthly import coordinates, year_label
-from eemt.climate.source import VARIABLES, attributes, validate
+from eemt.climate.source import DEW_POINT_ESTIMATE, VARIABLES, attributes, validate
 from eemt.energy.evaporation import saturation_vapour_pressure
 from eemt.errors import InputError
 
 COLUMNS = {"tmin_degC": "tmin", "tmax_degC": "tmax", "prcp_mm": "prcp"}
 OPTIONAL = {"vp_Pa": "vp"}
-DEW_POINT_ESTIMATE = "from the minimum temperature as dew point"
+# column: key of the configuration, least and greatest value
+PLACE = {
+    "elevation_m": ("elevation", -430.0, 9000.0),
+    "latitude": ("latitude", -90.0, 90.0),
+    "longitude": ("longitude", -180.0, 180.0),
+}
+HEIGHT = {"units": "m", "standard_name": "surface_altitude"}
 
 
 class StationSource:
-    """A station's table of monthly climate.
+    """The monthly climate of one station, or of several in one table.
 
     Parameters
     ----------
     path : path
         See `read_table`.
-    elevation : float
-        Of the station [m].
-    latitude, longitude : float
-        Of the station [degrees north, east].
+    elevation : float, optional
+        Of the station [m], where the table does not say.
+    latitude, longitude : float, optional
+        Of the station [degrees north, east], where the table does not say.
     years : (int, int), optional
         First and last year, for a table with a column ``year``.
     normals_period : (int, int), optional
@@ -44,87 +51,112 @@ class StationSource:
         self,
         path: str | Path,
         *,
-        elevation: float,
-        latitude: float,
-        longitude: float,
+        elevation: float | None = None,
+        latitude: float | None = None,
+        longitude: float | None = None,
         years: tuple[int, int] | None = None,
         normals_period: tuple[int, int] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.elevation = elevation
-        self.latitude = latitude
-        self.longitude = longitude
+        self.given = {"elevation_m": elevation, "latitude": latitude, "longitude": longitude}
         self.years = years
         self.normals_period = normals_period
 
     def monthly(self) -> xr.Dataset:
-        """Return the months as a dataset of one cell at the station; see `eemt.climate.source`.
+        """Return the months as a dataset of one cell at the station, or of a row of stations.
+
+        See `eemt.climate.source` for the two forms.
 
         Raises
         ------
         InputError
-            When the table cannot be used or lacks a year that is asked for.
+            When the table cannot be used, lacks a year that is asked for, or a station's place is
+            not known.
         """
         table = read_table(self.path)
-        if self.normals_period:
-            if "year" in table:
-                raise InputError(
-                    f"climate: {self.path} has a column year; give climate.years instead of normals_period"
-                )
-            parts = [self._dataset(table, *self.normals_period)]
-        else:
-            parts = [self._dataset(table[table["year"] == year], year) for year in self._available_years(table)]
-        dataset = xr.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="equals", join="exact")
-        dataset.attrs = self._provenance("vp" in table)
+        tables = {"": table}
+        if "station" in table:
+            tables = {str(name): rows for name, rows in table.groupby("station", sort=False)}
+        datasets = [self._of_station(rows, name if len(tables) > 1 else "") for name, rows in tables.items()]
+        dataset = _one_cell(datasets[0]) if len(datasets) == 1 else self._several(datasets)
+        dataset.attrs = self._provenance(len(datasets), "vp_Pa" in table) | dataset.attrs
         return validate(dataset, f"climate: {self.path}")
 
-    def _available_years(self, table: pd.DataFrame) -> range:
+    def _of_station(self, table: pd.DataFrame, name: str) -> xr.Dataset:
+        """Return the months of one station (time), with its place."""
+        what = f"climate: {self.path}" + (f": station {name}" if name else "")
+        if self.normals_period:
+            if "year" in table:
+                raise InputError(f"{what} has a column year; give climate.years instead of normals_period")
+            parts = [_months(table, *self.normals_period)]
+        else:
+            years = self._available_years(table, what)
+            parts = [_months(table[table["year"] == year], year) for year in years]
+        dataset = xr.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="equals", join="exact")
+        place = {column: self._place(table, column, what) for column in PLACE}
+        return dataset.assign_coords(
+            elevation=place["elevation_m"], lat=place["latitude"], lon=place["longitude"], station_name=name
+        )
+
+    def _place(self, table: pd.DataFrame, column: str, what: str) -> float:
+        """Return where a station is, from its table or the configuration."""
+        key, lowest, highest = PLACE[column]
+        given = self.given[column]
+        known = table[column].dropna().unique() if column in table else np.array([])
+        if len(known) > 1:
+            raise InputError(f"{what}: {column} is {known[0]:g} and {known[1]:g}; a station has one")
+        if len(known) == 0 and given is None:
+            raise InputError(f"{what}: where is it? Give climate.{key}, or a column {column} in the table")
+        if len(known) and given is not None and known[0] != given:
+            raise InputError(f"{what}: {column} is {known[0]:g} and climate.{key} is {given:g}; give one of them")
+        value = float(known[0]) if len(known) else float(given or 0.0)
+        if not lowest <= value <= highest:
+            raise InputError(f"{what}: {column} is {value:g}; {lowest:g} to {highest:g} is possible")
+        return value
+
+    def _available_years(self, table: pd.DataFrame, what: str) -> range:
         if "year" not in table:
-            raise InputError(
-                f"climate: {self.path} has no column year: these are normals; give climate.normals_period, not years"
-            )
+            raise InputError(f"{what} has no column year: these are normals; give climate.normals_period, not years")
         have = sorted(set(table["year"]))
         first, last = self.years or (have[0], have[-1])
         if first > last:
             raise InputError(f"climate.years: runs backwards, from {first} to {last}; write the earlier year first")
         missing = [year for year in range(first, last + 1) if year not in have]
         if missing:
-            raise InputError(f"climate.years: {missing[0]} is not in {self.path}, which has {_spans(have)}")
+            where = what.removeprefix("climate: ")
+            raise InputError(f"climate.years: {missing[0]} is not in {where}, which has {_spans(have)}")
         return range(first, last + 1)
 
-    def _dataset(self, table: pd.DataFrame, first: int, last: int | None = None) -> xr.Dataset:
-        rows = table.sort_values("month")
-        known = {name: rows[column].to_numpy() for column, name in (COLUMNS | OPTIONAL).items() if column in rows}
-        if "vp" not in known:
-            known["vp"] = 1000.0 * np.asarray(saturation_vapour_pressure(known["tmin"]))
-        shape = (12, 1, 1)
-        times = coordinates(first, last)
-        time = times.pop("time")
-        variables = {
-            name: (
-                ("time", "y", "x"),
-                known[name].astype(np.float64).reshape(shape),
-                attributes(name) | {"grid_mapping": "crs"},
-            )
-            for name in VARIABLES
-        }
-        if "vp_Pa" not in rows:
-            variables["vp"][2]["estimated"] = DEW_POINT_ESTIMATE
-        height = {"units": "m", "standard_name": "surface_altitude", "long_name": "elevation of the station"}
-        return xr.Dataset(
-            {**variables, "elevation": (("y", "x"), [[float(self.elevation)]], height), **times},
-            coords={
-                "time": time,
-                "y": ("y", [float(self.latitude)], {"units": "degrees_north", "standard_name": "latitude"}),
-                "x": ("x", [float(self.longitude)], {"units": "degrees_east", "standard_name": "longitude"}),
-                "crs": ((), 0, {"grid_mapping_name": "latitude_longitude", "crs_name": "EPSG:4326"}),
-            },
+    def _several(self, datasets: list[xr.Dataset]) -> xr.Dataset:
+        """Put stations side by side, as CF has time series at places."""
+        what = f"climate: {self.path}"
+        first = datasets[0]
+        for dataset in datasets[1:]:
+            if dataset.sizes["time"] != first.sizes["time"] or not (dataset["time"] == first["time"]).all():
+                raise InputError(
+                    f"{what}: the stations {first['station_name'].item()} and {dataset['station_name'].item()} have "
+                    "other years; give climate.years"
+                )
+        places = [(float(dataset["lat"]), float(dataset["lon"])) for dataset in datasets]
+        for number, place in enumerate(places):
+            if place in places[:number]:
+                names = [datasets[k]["station_name"].item() for k in (places.index(place), number)]
+                raise InputError(f"{what}: the stations {names[0]} and {names[1]} stand at the same place")
+        joined = xr.concat(
+            datasets, dim="station", data_vars=list(VARIABLES), coords="different", compat="equals", join="exact"
         )
+        joined = joined.reset_coords("elevation")
+        joined["elevation"].attrs = HEIGHT | {"long_name": "elevation of the stations"}
+        joined["lat"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
+        joined["lon"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
+        joined["station_name"].attrs = {"cf_role": "timeseries_id", "long_name": "name of the station"}
+        joined.attrs = {"featureType": "timeSeries"}
+        return joined.transpose("station", "time", ...)
 
-    def _provenance(self, vapour_pressure_known: bool) -> dict[str, str]:
+    def _provenance(self, stations: int, vapour_pressure_known: bool) -> dict[str, str]:
         known = {
             "Conventions": "CF-1.8",
-            "title": "Monthly climate of a station",
+            "title": "Monthly climate of a station" if stations == 1 else f"Monthly climate of {stations} stations",
             "source": f"station table {self.path.name}",
             "source_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
             "vapour_pressure": "of the table" if vapour_pressure_known else f"estimated {DEW_POINT_ESTIMATE}",
@@ -132,17 +164,54 @@ class StationSource:
         return known | ({"period": year_label(*self.normals_period)} if self.normals_period else {})
 
 
+def _months(table: pd.DataFrame, first: int, last: int | None = None) -> xr.Dataset:
+    """Return the months of one year or of normals (time)."""
+    rows = table.sort_values("month")
+    known = {name: rows[column].to_numpy() for column, name in (COLUMNS | OPTIONAL).items() if column in rows}
+    if "vp" not in known:
+        known["vp"] = 1000.0 * np.asarray(saturation_vapour_pressure(known["tmin"]))
+    times = coordinates(first, last)
+    variables = {name: ("time", known[name].astype(np.float64), attributes(name)) for name in VARIABLES}
+    if "vp_Pa" not in rows:
+        variables["vp"][2]["estimated"] = DEW_POINT_ESTIMATE
+    time = times.pop("time")
+    return xr.Dataset({**variables, **times}, coords={"time": time})
+
+
+def _one_cell(station: xr.Dataset) -> xr.Dataset:
+    """Return a station's months as a grid of one cell."""
+    latitude, longitude = float(station["lat"]), float(station["lon"])
+    mapped = {"grid_mapping": "crs"}
+    variables: dict[str, Any] = {
+        name: (("time", "y", "x"), values.values.reshape(-1, 1, 1), {**attributes(name), **mapped, **values.attrs})
+        for name, values in ((name, station[name]) for name in VARIABLES)
+    }
+    height = HEIGHT | {"long_name": "elevation of the station"}
+    variables["elevation"] = (("y", "x"), [[float(station["elevation"])]], height)
+    times = {name: station[name].variable for name in ("time_bnds", "climatology_bounds") if name in station}
+    return xr.Dataset(
+        {**variables, **times},
+        coords={
+            "time": station["time"].variable,
+            "y": ("y", [latitude], {"units": "degrees_north", "standard_name": "latitude"}),
+            "x": ("x", [longitude], {"units": "degrees_east", "standard_name": "longitude"}),
+            "crs": ((), 0, {"grid_mapping_name": "latitude_longitude", "crs_name": "EPSG:4326"}),
+        },
+    )
+
+
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read and check a station's table.
+    """Read and check a table of stations.
 
     A CSV file, lines that begin with ``#`` being comments, with the columns ``month`` (1 to 12),
-    ``tmin_degC``, ``tmax_degC``, ``prcp_mm``, and where they are known ``year`` and ``vp_Pa``;
-    others are left aside.
+    ``tmin_degC``, ``tmax_degC``, ``prcp_mm``, and where they are known ``year`` and ``vp_Pa``. For
+    several stations, ``station`` names them, and ``elevation_m``, ``latitude`` and ``longitude`` say
+    where each is, in all its rows or in one; others are left aside.
 
     Returns
     -------
     DataFrame
-        Sorted by year and month, all numbers.
+        Sorted by year and month, stations in the order of the file; all numbers but the names.
 
     Raises
     ------
@@ -161,15 +230,37 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if missing:
         raise InputError(f"{what} has no column {missing[0]}; it has {', '.join(text.columns)}")
     wanted = [name for name in ("year", "month", *COLUMNS, *OPTIONAL) if name in text]
-    table = pd.DataFrame({name: _numbers(text, name, what) for name in wanted})
+    columns = {name: _numbers(text, name, what) for name in wanted}
+    columns |= {name: _numbers(text, name, what, may_be_empty=True) for name in PLACE if name in text}
+    table = pd.DataFrame(columns)
+    if "station" not in text:
+        return _checked(table, what)
+    names = _station_names(text, what)
+    of_each = [_checked(table[names == name], f"{what}: station {name}") for name in names.unique()]
+    labels = np.repeat(names.unique(), [len(part) for part in of_each])
+    return pd.concat(of_each, ignore_index=True).assign(station=labels)
+
+
+def _checked(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return the rows of one station in order."""
     _check_months(table, what)
     _check_values(table, what)
     return table.sort_values([name for name in ("year", "month") if name in table], ignore_index=True)
 
 
-def _numbers(text: pd.DataFrame, name: str, what: str) -> pd.Series[Any]:
+def _station_names(text: pd.DataFrame, what: str) -> pd.Series[Any]:
+    names = text["station"].str.strip()
+    if names.isna().any() or (names == "").any():
+        row = int(np.flatnonzero(names.isna() | (names == ""))[0])
+        raise InputError(f"{what}: {_place(text, row)}: station is empty; its name is needed")
+    return names
+
+
+def _numbers(text: pd.DataFrame, name: str, what: str, may_be_empty: bool = False) -> pd.Series[Any]:
     numbers = pd.to_numeric(text[name], errors="coerce").astype(float)
     wrong = ~np.isfinite(numbers)
+    if may_be_empty:
+        wrong &= text[name].notna()
     whole = name in {"year", "month"}
     if whole:
         wrong |= numbers != numbers.round()
