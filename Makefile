@@ -10,7 +10,7 @@ PROFILE ?= profiles/local
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench format generate lock clean
+.PHONY: help setup run test check bench bench-scale format generate lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(VENV)/.dev ## lint, format, types, workflow
 bench: $(VENV)/.dev ## measure the sun engine against GRASS r.sun, 20 minutes
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.faithfulness
+
+bench-scale: $(VENV)/.dev ## measure the whole workflow on 1 to 64 million cells, 40 minutes and 60 GB of disk
+	$(BIN)/python -m benchmarks.scale
 
 format: $(VENV)/.dev ## put the code into the house format
 	$(BIN)/ruff check --fix

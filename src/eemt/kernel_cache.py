@@ -15,6 +15,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import eemt
@@ -27,7 +28,8 @@ def settle() -> None:
 
     A folder that the user names in ``NUMBA_CACHE_DIR`` comes first, then the package's own, then
     ``$XDG_CACHE_HOME/eemt``, ``~/.cache/eemt`` and one of the user's in the folder for temporary files: the first that
-    can be written.
+    can be written. Kernels that came with a package that cannot be written, as in a container, are copied there: numba
+    passes over a folder that it cannot write to, even one that has all it wants.
 
     Raises
     ------
@@ -38,17 +40,24 @@ def settle() -> None:
     if named and is_writable(Path(named)):
         return
     state = state_of_kernels()
-    roots = [Path(__file__).parent / "__pycache__", *_of_the_user()]
-    folder = next((root / state for root in roots if is_writable(root / state)), None)
-    os.environ[VARIABLE] = str(folder or _temporary() / state)
+    folder = Path(__file__).parent / "__pycache__" / state
+    if not is_writable(folder):
+        shipped = folder
+        root = next((root for root in _of_the_user() if is_writable(root)), None) or _temporary()
+        folder = root / state
+        _copy(shipped, folder)
+    os.environ[VARIABLE] = str(folder)
 
 
 def state_of_kernels() -> str:
     """Return a name that changes with any source that kernels are compiled from."""
     digest = hashlib.sha256()
     package = Path(eemt.__file__).parent
-    for path in sorted([package / "constants.py", package / "terrain.py", *(package / "sun").glob("*.py")]):
-        digest.update(path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        # the sun's kernels take constants from each other's modules
+        if b"njit" in content or path.name == "constants.py" or path.parent.name == "sun":
+            digest.update(content)
     return f"kernels-{digest.hexdigest()[:12]}"
 
 
@@ -60,6 +69,15 @@ def is_writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def _copy(kernels: Path, folder: Path) -> None:
+    """Copy kernels to a folder that is not there yet, all or none: many jobs may do so at a time."""
+    if folder.exists() or not kernels.is_dir():
+        return
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        copy = shutil.copytree(kernels, Path(beside) / "kernels", copy_function=shutil.copyfile)
+        copy.rename(folder)
 
 
 def _of_the_user() -> Iterator[Path]:

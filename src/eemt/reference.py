@@ -81,9 +81,10 @@ def _allowed(prop: dict[str, Any]) -> str:
     if first.get("type") == "boolean":
         return "`true`, `false`"
     if "pattern" in first:
-        return "`auto` or a code such as `EPSG:32613`"
+        return "`auto` or a code such as `EPSG:32613`" if "auto" in first["pattern"] else "an http(s) address"
     if first.get("type") == "array":
-        return "[first, last]"
+        corners = {2: "two numbers", 4: "[west, south, east, north]"}
+        return corners.get(len(first.get("prefixItems", ())), "one or more paths")
     words = {
         "minimum": "from {:g}",
         "exclusiveMinimum": "above {:g}",

@@ -14,7 +14,7 @@ import pytest
 
 import eemt
 from eemt import kernel_cache
-from eemt.kernel_cache import VARIABLE, settle
+from eemt.kernel_cache import VARIABLE, is_writable, settle
 
 
 @pytest.fixture
@@ -121,3 +121,24 @@ def test_read_only_install_without_home_runs_and_finds_its_kernels_again(tmp_pat
         assert (done.returncode, done.stderr) == (0, "")
         kernels.append({path: path.stat().st_mtime_ns for path in (tmp_path / "tmp").rglob("*.nbc")})
     assert kernels[0] and kernels[0] == kernels[1]
+
+
+def test_kernels_of_a_read_only_package_are_brought_along(homeless: Path, monkeypatch: pytest.MonkeyPatch):
+    state = kernel_cache.state_of_kernels()
+    shipped = homeless / "image/__pycache__" / state
+    shipped.mkdir(parents=True)
+    (shipped / "kernel.nbc").write_text("compiled")
+    monkeypatch.setattr(kernel_cache, "__file__", str(homeless / "image/kernel_cache.py"))
+    # stands for a read-only file system, which root cannot be kept from writing to by permissions
+    monkeypatch.setattr(kernel_cache, "is_writable", lambda folder: folder != shipped and is_writable(folder))
+    monkeypatch.setenv("HOME", str(homeless / "other"))
+    settle()
+    folder = Path(os.environ[VARIABLE])
+    assert folder == homeless / "other/.cache/eemt" / state
+    assert (folder / "kernel.nbc").read_text() == "compiled"
+    assert list(folder.parent.iterdir()) == [folder]
+
+    (folder / "kernel.nbc").write_text("compiled for this machine")
+    monkeypatch.setenv(VARIABLE, "")
+    settle()
+    assert (folder / "kernel.nbc").read_text() == "compiled for this machine", "what is there is left alone"

@@ -1,16 +1,15 @@
 """What the rules share: the checked configuration, and what follows from it for a site."""
 
 import json
+import shlex
 import sys
-from functools import cache
 from pathlib import Path
 
 from eemt.cli import as_options, put_commands_on_path
 from eemt.config import ALGORITHMS, LapseSettings, load_config
 from eemt.errors import InputError
-from eemt.grid import TILE_NAME, map_grid, tiles
-from eemt.raster import read_grid
-from eemt.sun import HALO_CELLS
+from eemt.grid import TILE_NAME
+from eemt.plan import Plan
 
 put_commands_on_path()
 
@@ -20,7 +19,7 @@ wildcard_constraints:
     tile=TILE_NAME,
     method="[a-z]+",
     variable="[a-z]+",
-    year=r"\d+(-\d+)?|mean",
+    year=r"\d+(-\d+)?|mean|sd|trend|trend_p",
 
 
 def or_stop(step, *arguments):
@@ -34,6 +33,7 @@ def or_stop(step, *arguments):
 
 CONFIG = or_stop(load_config, config)
 SITES = CONFIG.sites
+PLANS = {name: Plan(site) for name, site in SITES.items()}
 LAPSE = list(LapseSettings.model_fields)
 
 
@@ -48,39 +48,22 @@ def check_before_start():
 or_stop(check_before_start)
 
 
-@cache
-def grid_of(site):
-    """Return the grid of a site's maps, from its elevation raster's header."""
-    dem = SITES[site].dem
-    return or_stop(lambda: map_grid(read_grid(dem.source), dem.crs, dem.resolution))
+def plan(attribute):
+    """Return the function that looks a site's plan up."""
+
+    def of_site(wildcards):
+        return or_stop(getattr, PLANS[wildcards.site], attribute)
+
+    return of_site
 
 
-def tile_names(wildcards):
-    return list(tiles(grid_of(wildcards.site), SITES[wildcards.site].tiles.size))
+def setting(section, key):
+    """Return the function that looks a site's parameter up."""
 
+    def of_site(wildcards):
+        return getattr(getattr(SITES[wildcards.site], section), key)
 
-def dem_source(wildcards):
-    return SITES[wildcards.site].dem.source
-
-
-def climate_file(wildcards):
-    return SITES[wildcards.site].climate.file
-
-
-def albedo_raster(wildcards):
-    """Name the file that the albedo of a site's ground is read from, if it is."""
-    albedo = SITES[wildcards.site].sun.albedo
-    return albedo if isinstance(albedo, str) else []
-
-
-def tile_size(wildcards):
-    return SITES[wildcards.site].tiles.size
-
-
-def halo(wildcards):
-    """Width of a tile's rim in metres: as far as the sun engine looks at full resolution."""
-    grid = grid_of(wildcards.site)
-    return f"{HALO_CELLS * max(grid.dx, grid.dy):.15g}"
+    return of_site
 
 
 def options(section, only=None, leave_out=()):
@@ -92,39 +75,40 @@ def options(section, only=None, leave_out=()):
     return of_site
 
 
-def sites_keeping_days(daily):
-    """Return the pattern of the sites that keep, or do not keep, the sun maps of single days."""
-    return (
-        "|".join(name for name, site in SITES.items() if site.sun.daily is daily)
-        or "(?!)"
-    )
+def sites_with(section, key, *values):
+    """Return the pattern of the sites where a parameter has one of some values."""
+    chosen = [
+        name
+        for name, site in SITES.items()
+        if getattr(getattr(site, section), key) in values
+    ]
+    return "|".join(chosen) or "(?!)"
+
+
+def albedo_raster(wildcards):
+    """Name the file that the albedo of a site's ground is read from, if it is."""
+    albedo = SITES[wildcards.site].sun.albedo
+    return albedo if isinstance(albedo, str) else []
 
 
 def settings_as_json(wildcards):
     return json.dumps(SITES[wildcards.site].model_dump(mode="json"))
 
 
-def growing(mem_mb):
-    """Return the function that asks for more memory at each new attempt."""
-    return lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1)
+def growing(mem_mb, per_million_cells=0, of="tile_million_cells"):
+    """Return the function that asks for memory by a site's size, and for more at each new attempt."""
 
+    def of_job(wildcards, attempt):
+        cells = getattr(PLANS[wildcards.site], of) if per_million_cells else 0
+        return int(mem_mb + per_million_cells * cells) * 2 ** (attempt - 1)
 
-def map_names(site):
-    """List the maps of a site without folder and ending."""
-    settings = SITES[site]
-    variables = ["eemt", "ebio", "eppt"] if settings.outputs.parts else ["eemt"]
-    return [
-        f"{variable}_{method}_{year}"
-        for variable in variables
-        for method in settings.eemt.methods
-        for year in [*settings.climate.labels, "mean"]
-    ]
+    return of_job
 
 
 def maps_of_site(wildcards):
     return [
         f"results/{wildcards.site}/maps/{name}.tif"
-        for name in map_names(wildcards.site)
+        for name in PLANS[wildcards.site].maps
     ]
 
 
@@ -132,7 +116,7 @@ def wanted_results():
     """List what a run is for."""
     wanted = []
     for site, settings in SITES.items():
-        wanted += [f"results/{site}/maps/{name}.tif" for name in map_names(site)]
+        wanted += [f"results/{site}/maps/{name}.tif" for name in PLANS[site].maps]
         wanted += [
             f"results/{site}/summary.csv",
             f"results/{site}/sun/monthly_global.tif",

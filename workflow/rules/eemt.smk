@@ -6,21 +6,23 @@ rule transfer:
         dem="<results>/{site}/dem/tiles/{tile}.tif",
         climate="<results>/{site}/climate/climate.nc",
         northness="<results>/{site}/terrain/tiles/{tile}/northness.tif",
+        slope="<results>/{site}/terrain/tiles/{tile}/slope.tif",
         mcwi="<results>/{site}/wetness/mcwi.tif",
         sun="<results>/{site}/sun/tiles/{tile}/monthly_global.tif",
         flat_sun="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
+        vegetation=plan("vegetation_files"),
     output:
         "<results>/{site}/eemt/{tile}.nc",
     log:
         "<logs>/{site}/transfer/{tile}.log",
     benchmark:
         "<benchmarks>/{site}/transfer/{tile}.tsv"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=growing(3000),
+        mem_mb=growing(600, 500),
         runtime=growing(30),
     params:
-        halo=halo,
+        halo=plan("halo"),
         lapse=options("climate", only=LAPSE),
         options=options("eemt"),
         algorithm=ALGORITHMS["transfer"],
@@ -28,5 +30,5 @@ rule transfer:
         "{wildcards.site}: EEMT of tile {wildcards.tile}"
     shell:
         "eemt transfer {input.dem:q} --halo {params.halo} --climate {input.climate:q}"
-        " --northness {input.northness:q} --mcwi {input.mcwi:q} --sun {input.sun:q} --flat-sun {input.flat_sun:q}"
-        " {params.lapse} {params.options} --out {output:q} > {log:q} 2>&1"
+        " --northness {input.northness:q} --slope {input.slope:q} --mcwi {input.mcwi:q} --sun {input.sun:q}"
+        " --flat-sun {input.flat_sun:q} {params.lapse} {params.options} --threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -4,7 +4,8 @@
 rule mosaic:
     input:
         collect(
-            "<results>/{{site}}/{{stage}}/tiles/{tile}/{{layer}}.tif", tile=tile_names
+            "<results>/{{site}}/{{stage}}/tiles/{tile}/{{layer}}.tif",
+            tile=plan("tiles"),
         ),
     output:
         "<results>/{site}/{stage}/{layer}.tif",
@@ -29,7 +30,7 @@ rule mosaic:
 
 rule map:
     input:
-        collect("<results>/{{site}}/eemt/{tile}.nc", tile=tile_names),
+        collect("<results>/{{site}}/eemt/{tile}.nc", tile=plan("tiles")),
     output:
         "<results>/{site}/maps/{variable}_{method}_{year}.tif",
     log:
@@ -77,6 +78,7 @@ rule report:
         maps_of_site,
         "<results>/{site}/summary.csv",
         "<results>/{site}/dem/dem.tif",
+        "<results>/{site}/dem/dem.json",
         "<results>/{site}/climate/climate.nc",
         collect("<results>/{{site}}/wetness/{layer}.tif", layer=["area", "twi", "mcwi"]),
         collect(

@@ -20,14 +20,14 @@ rule sun:
     benchmark:
         "<benchmarks>/{site}/sun/{tile}.tsv"
     wildcard_constraints:
-        site=sites_keeping_days(True),
+        site=sites_with("sun", "daily", True),
     threads: 4
     resources:
-        mem_mb=growing(3000),
+        mem_mb=growing(1000, 300),
         runtime=growing(60),
     params:
         out=subpath(output.monthly_global, parent=True),
-        halo=halo,
+        halo=plan("halo"),
         options=options("sun"),
         algorithm=ALGORITHMS["sun"],
     message:
@@ -43,4 +43,4 @@ use rule sun as sun_monthly with:
         monthly_flat_global="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
         monthly_insolation="<results>/{site}/sun/tiles/{tile}/monthly_insolation.tif",
     wildcard_constraints:
-        site=sites_keeping_days(False),
+        site=sites_with("sun", "daily", False),

@@ -14,11 +14,11 @@ rule terrain:
         "<benchmarks>/{site}/terrain/{tile}.tsv"
     threads: 1
     resources:
-        mem_mb=growing(1500),
+        mem_mb=growing(500, 150),
         runtime=growing(10),
     params:
         out=subpath(output.slope, parent=True),
-        halo=halo,
+        halo=plan("halo"),
         algorithm=ALGORITHMS["terrain"],
     message:
         "{wildcards.site}: slope, aspect and northness of tile {wildcards.tile}"
@@ -39,13 +39,14 @@ rule wetness:
         "<benchmarks>/{site}/wetness.tsv"
     threads: 2
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(700, 60, of="million_cells"),
         runtime=growing(30),
     params:
         out=subpath(output.twi, parent=True),
+        area=plan("area"),
         options=options("wetness"),
         algorithm=ALGORITHMS["wetness"],
     message:
         "{wildcards.site}: topographic wetness of the whole site"
     shell:
-        "eemt wetness {input.dem:q} --out {params.out:q} {params.options} > {log:q} 2>&1"
+        "eemt wetness {input.dem:q} --area {params.area} --out {params.out:q} {params.options} > {log:q} 2>&1"

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pyproj import CRS
 
-from eemt.climate.station import read_table
 from eemt.config import Config, Site, load_config
 from eemt.errors import InputError
-from eemt.grid import map_grid, tiles
-from eemt.raster import open_raster, read_grid, window_on_grid
+from eemt.grid import Grid
+from eemt.plan import Plan
+from eemt.raster import grid_of, open_raster, window_on_grid
 from eemt.stages.climate import source
-from eemt.stages.dem import projected, warn_of_implausible
+from eemt.stages.dem import check as check_elevation
 
 RESULTS = Path("results")
 
@@ -25,12 +26,10 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(read_yaml(args.config))
     check_inputs(config, RESULTS)
     for name, site in config.sites.items():
-        elevation, grid = projected(site.dem.source, site.dem)
-        warn_of_implausible(elevation, site.dem.source)
+        grid, plan = check_elevation(site.dem), Plan(site, RESULTS)
         print(
-            f"{name}: {grid.height} x {grid.width} cells of {grid.dx:g} m in {grid.crs}, "
-            f"{len(tiles(grid, site.tiles.size))} tiles, methods {', '.join(site.eemt.methods)}, "
-            f"years {', '.join(site.climate.labels)}"
+            f"{name}: {grid.height} x {grid.width} cells of {grid.dx:g} m in {_short(grid.crs)}, "
+            f"{len(plan.tiles)} tiles, methods {', '.join(site.eemt.methods)}, years {', '.join(plan.years)}"
         )
     print(f"{args.config}: good")
 
@@ -61,17 +60,38 @@ def check_inputs(config: Config, results: Path) -> None:
     """
     _refuse_unwritable(results)
     for site in config.sites.values():
-        check_site(site)
+        check_site(site, results)
 
 
-def check_site(site: Site) -> None:
-    """Check a site's elevation header, grid, map of albedo and climate table."""
-    grid = map_grid(read_grid(site.dem.source), site.dem.crs, site.dem.resolution)
+def check_site(site: Site, results: Path = RESULTS) -> None:
+    """Check a site's elevation header, grid, map of albedo, vegetation and what there is of its climate."""
+    plan = Plan(site, results)
+    area = plan.layout.area
     if isinstance(site.sun.albedo, str):
         with open_raster(site.sun.albedo, "sun.albedo") as albedo:
-            window_on_grid(albedo, grid, "sun.albedo")
-    read_table(site.climate.file)
-    source(site.climate).monthly()
+            window_on_grid(albedo, area, "sun.albedo")
+    for path in plan.vegetation_files:
+        with open_raster(path, "eemt.ndvi" if path == site.eemt.ndvi else "eemt.canopy_height") as raster:
+            grid_of(raster, "eemt", least=1)
+    _check_climate(site, plan, area)
+
+
+def _check_climate(site: Site, plan: Plan, area: Grid) -> None:
+    """Read stations whole; of grids look for the files, of Daymet at the place, since more needs the elevation."""
+    for path in plan.climate_files:
+        if not path.startswith("/vsi") and not Path(path).exists():
+            raise InputError(f"climate: {path} does not exist")
+    if site.climate.source == "station":
+        source(site.climate).monthly()
+    elif site.climate.source == "daymet" and site.climate.region == "auto":
+        from eemt.climate.daymet.grid import region_of
+
+        region_of(area.bounds, area.crs)
+
+
+def _short(crs: str) -> str:
+    """Name a coordinate system that has no code by its projection."""
+    return crs if len(crs) < 30 else CRS.from_user_input(crs).name
 
 
 def _refuse_unwritable(folder: Path) -> None:

@@ -37,7 +37,7 @@ STRIP_ROWS = 32
 AZIMUTHS = {"eemt": 64, "grass": 256}
 BLOCK_COLUMNS = 1024  # greatest width of a file's inner tiles
 SAMPLE_ROWS = 16  # one of so many rows counts for the statistics that a GIS colours the maps by
-CACHE = 64  # MB, of blocks that GDAL holds back; each is written whole, so that more is of no use
+CACHE = 64 * 2**20  # bytes, of blocks that GDAL holds back; each is written whole, so that more is of no use
 DAILY = {
     "global": "Wh m-2 day-1",
     "beam": "Wh m-2 day-1",

@@ -1,0 +1,131 @@
+"""What a run makes of a site and from what: its grid, its tiles, the names of its maps and of its inputs.
+
+Known from the configuration and the headers of rasters alone, since the workflow asks whenever it is
+parsed, in each of its jobs; nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from eemt.config import ClimateSettings, Site
+from eemt.dem.layout import HEADERS, Layout, layout
+from eemt.grid import area_text, tile_size, tiles
+from eemt.sun import HALO_CELLS
+
+PARTS = ("ebio", "eppt")
+# maps over all years, by the number of years that they need
+OVER_YEARS = {"mean": (1, ("mean",)), "sd": (2, ("sd",)), "trend": (3, ("trend", "trend_p"))}
+
+
+class Plan:
+    """A site's place in the workflow.
+
+    Parameters
+    ----------
+    settings : Site
+    results : path
+        Folder of all results; headers of remote rasters are kept in it.
+    """
+
+    def __init__(self, settings: Site, results: Path = Path("results")) -> None:
+        self.settings = settings
+        self.results = results
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The grid that is prepared, and the area in it that is mapped.
+
+        Raises
+        ------
+        InputError
+            When the elevation's source cannot be used.
+        """
+        return layout(self.settings.dem, self.results / HEADERS)
+
+    @cached_property
+    def area(self) -> str:
+        """The part of dem.tif that is mapped, as commands take it."""
+        return area_text(self.layout.grid, self.layout.area)
+
+    @cached_property
+    def tile_size(self) -> int:
+        """Rows and columns of a tile."""
+        chosen = self.settings.tiles
+        return tile_size(*self.layout.area.shape, chosen.size, chosen.workers)
+
+    @cached_property
+    def tiles(self) -> list[str]:
+        """Names of the tiles."""
+        return list(tiles(self.layout.area, self.tile_size))
+
+    @property
+    def halo(self) -> str:
+        """Width of a tile's rim [m]: as far as the sun engine looks at full resolution."""
+        grid = self.layout.grid
+        return f"{HALO_CELLS * max(grid.dx, grid.dy):.15g}"
+
+    @property
+    def million_cells(self) -> float:
+        """Cells of dem.tif, in millions."""
+        grid = self.layout.grid
+        return grid.width * grid.height / 1e6
+
+    @property
+    def tile_million_cells(self) -> float:
+        """Cells of a whole tile, in millions."""
+        height, width = self.layout.area.shape
+        return min(self.tile_size, height) * min(self.tile_size, width) / 1e6
+
+    @property
+    def years(self) -> list[str]:
+        """Names of the years, or of the period, of the climate."""
+        return self.settings.climate.labels
+
+    @property
+    def climate_files(self) -> list[str]:
+        """Local files that the climate is read from.
+
+        Raises
+        ------
+        InputError
+            When a pattern of the source `grid` matches none.
+        """
+        climate = self.settings.climate
+        own = [climate.elevation_file] if climate.elevation_file else []
+        if climate.source == "station":
+            return [str(climate.file)]
+        return [*_grid_files(climate), *own] if climate.source == "grid" else own
+
+    @property
+    def vegetation_files(self) -> list[str]:
+        """Rasters of vegetation, where a method needs them."""
+        eemt = self.settings.eemt
+        return [path for path in (eemt.ndvi, eemt.canopy_height) if path and "veg" in eemt.methods]
+
+    @property
+    def maps(self) -> list[str]:
+        """Names of the maps, without folder and ending."""
+        outputs, eemt = self.settings.outputs, self.settings.eemt
+        variables = ["eemt", *(PARTS if outputs.parts else ()), *eemt.keep]
+        labels = [*self.years, *self.over_years]
+        return [f"{name}_{method}_{label}" for name in variables for method in eemt.methods for label in labels]
+
+    @property
+    def over_years(self) -> list[str]:
+        """What is mapped over all years, as far as there are enough."""
+        needs = [OVER_YEARS[name] for name in self.settings.outputs.over_years]
+        return [label for least, labels in needs if len(self.years) >= least for label in labels]
+
+
+def _grid_files(climate: ClimateSettings) -> list[str]:
+    """List the files that the patterns of the source `grid` stand for."""
+    from eemt.climate.gridfiles import files_of
+
+    shared = [pattern for pattern in climate.files if "{variable}" not in pattern]
+    found = files_of(shared, "", own=False)
+    for name, variable in climate.variables.items():
+        patterns = variable.files or [pattern for pattern in climate.files if "{variable}" in pattern]
+        found += files_of(patterns, variable.name or str(name), own=True)
+    return sorted({str(file.path) for file in found})
