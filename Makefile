@@ -4,18 +4,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PROFILE ?= profiles/local
+EXTRAS ?=
 
 # One run at a time in a folder: the lock goes with the process, so that after a kill the next run
 # may clear what Snakemake left locked and go on.
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-scale format generate lock clean
+.PHONY: help setup run test test-clusters check bench bench-scale format generate lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.run ## make the environment in .venv
+setup: $(VENV)/.run $(EXTRAS:%=$(VENV)/.extra-%) ## make the environment in .venv; EXTRAS=slurm for a cluster
 
 run: $(VENV)/.run ## run the workflow on config/config.yaml
 	@$(RUN) sh -c '$(BIN)/snakemake --unlock --quiet all && exec $(BIN)/snakemake --profile $(PROFILE)' || \
@@ -23,6 +24,9 @@ run: $(VENV)/.run ## run the workflow on config/config.yaml
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest
+
+test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kubernetes, as far as they are there
+	$(BIN)/python -m pytest tests/executors
 
 check: $(VENV)/.dev ## lint, format, types, workflow
 	$(BIN)/ruff check
@@ -67,6 +71,10 @@ $(VENV)/.python:
 $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.extra-%: requirements-%.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run

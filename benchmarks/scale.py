@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from benchmarks.machine import cores_used, processor
 from benchmarks.terrain import write_jacksboro
@@ -52,6 +53,18 @@ module eemt:
 
 use rule * from eemt
 """
+
+
+# what users ask for: name, area [km2], cell [m]
+AREAS = (
+    ("Colorado", 269_600, 30),
+    ("Colorado", 269_600, 10),
+    ("conterminous United States", 8_080_000, 30),
+    ("conterminous United States", 8_080_000, 10),
+    ("North America", 24_700_000, 30),
+)
+RUN_CELLS = 1e8  # of one run's elevation: what wetness holds in 4 GB, a region of whole catchments
+MARGIN = 1.25  # by which catchments' outlines and buffers make the elevation larger than the area
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ def main() -> None:
     print(whole_table(runs))
     print(stage_table(runs))
     print(disk_table(runs))
+    print(extrapolated(runs[-1]))
 
 
 def run(side: int, folder: Path) -> Measured:
@@ -188,6 +202,21 @@ def disk_table(runs: list[Measured]) -> str:
     rows = [
         [kind, *(f"{measured.disk.get(kind, 0.0) / measured.million_cells:.2f}" for measured in runs)] for kind in kinds
     ]
+    return markdown(head, rows)
+
+
+def extrapolated(largest: Measured) -> str:
+    """Carry the figures of the largest run over to regions, cut into runs of `RUN_CELLS`."""
+    head = ["region", "cell, m", "million cells", "runs", "jobs", "core-hours", "days on 200 cores", "results, TB"]
+    jobs_a_cell = len(largest.jobs) / largest.million_cells
+    rows = []
+    for name, area, cell in AREAS:
+        cells = area / cell**2 * MARGIN  # millions, since the area is in km2 and the cell in m
+        hours = largest.cpu / largest.million_cells * cells / 3600
+        bytes_a_cell = sum(largest.disk.values()) / largest.million_cells
+        row = [name, str(cell), f"{cells:,.0f}", f"{np.ceil(cells * 1e6 / RUN_CELLS):,.0f}"]
+        row += [f"{cells * jobs_a_cell:,.0f}", f"{hours:,.0f}", f"{hours / 200 / 24:.1f}"]
+        rows.append([*row, f"{bytes_a_cell * cells / 1e6:.2f}"])
     return markdown(head, rows)
 
 

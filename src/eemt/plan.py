@@ -6,6 +6,7 @@ parsed, in each of its jobs; nothing heavy is imported.
 
 from __future__ import annotations
 
+import shlex
 from functools import cached_property
 from pathlib import Path
 
@@ -82,6 +83,21 @@ class Plan:
     def years(self) -> list[str]:
         """Names of the years, or of the period, of the climate."""
         return self.settings.climate.labels
+
+    @property
+    def elevation_files(self) -> list[str]:
+        """Local files that the elevation is read from."""
+        return list(self.settings.dem.files)
+
+    @property
+    def elevation_addresses(self) -> str:
+        """What of the elevation comes from servers, as words of a command."""
+        return " ".join(shlex.quote(name) for name in self.settings.dem.sources if name not in self.elevation_files)
+
+    @property
+    def elevation_downloads(self) -> int:
+        """How many downloads the elevation counts as."""
+        return 1 if self.elevation_addresses else 0
 
     @property
     def climate_files(self) -> list[str]:

@@ -1,7 +1,6 @@
 """What the rules share: the checked configuration, and what follows from it for a site."""
 
 import json
-import shlex
 import sys
 from pathlib import Path
 

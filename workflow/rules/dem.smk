@@ -1,23 +1,9 @@
 """Elevation: the grid that all maps are on, and its tiles."""
 
 
-def elevation_files(wildcards):
-    return list(SITES[wildcards.site].dem.files)
-
-
-def remote_elevation(wildcards):
-    """Write what is fetched from servers as words of a command."""
-    dem = SITES[wildcards.site].dem
-    return " ".join(shlex.quote(name) for name in dem.sources if name not in dem.files)
-
-
-def downloads_of_elevation(wildcards):
-    return 1 if remote_elevation(wildcards) else 0
-
-
 rule dem:
     input:
-        source=elevation_files,
+        source=plan("elevation_files"),
     output:
         dem="<results>/{site}/dem/dem.tif",
         far_field="<results>/{site}/dem/far_field.tif",
@@ -30,9 +16,9 @@ rule dem:
     resources:
         mem_mb=growing(1000),
         runtime=growing(30),
-        downloads=downloads_of_elevation,
+        downloads=plan("elevation_downloads"),
     params:
-        remote=remote_elevation,
+        remote=plan("elevation_addresses"),
         out=subpath(output.dem, parent=True),
         options=options("dem", leave_out=["source"]),
         algorithm=ALGORITHMS["dem"],

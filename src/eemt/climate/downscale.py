@@ -330,7 +330,7 @@ def _fill(fields: dict[str, Doubles], distance: float) -> npt.NDArray[np.bool_]:
 
 def _fill_from_nearest(fields: list[Doubles], missing: npt.NDArray[np.bool_]) -> Doubles:
     """Fill missing cells and return how far from each cell the one is that it was filled from [cells]."""
-    from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]
+    from scipy.ndimage import distance_transform_edt
 
     away, nearest = distance_transform_edt(missing, return_indices=True)
     for field in fields:

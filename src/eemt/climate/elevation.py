@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from pyproj import Transformer
-from scipy.spatial import KDTree  # type: ignore[import-untyped]
+from scipy.spatial import KDTree
 
 from eemt.climate.positions import Axis, projected
 from eemt.errors import InputError
