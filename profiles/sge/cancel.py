@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""Cancel jobs of Grid Engine."""
+
+import subprocess
+import sys
+
+if __name__ == "__main__":
+    sys.exit(subprocess.run(["qdel", *sys.argv[1:]], stdout=subprocess.DEVNULL, check=False).returncode)

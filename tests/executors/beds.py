@@ -1,0 +1,97 @@
+"""What of the real systems is here: each probe returns None, or what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+
+IMAGE = os.environ.get("EEMT_IMAGE", f"eemt/eemt:{version('eemt')}")
+
+
+def answers(*words: str, variables: dict[str, str] | None = None) -> bool:
+    """Say whether a command is there and succeeds."""
+    if shutil.which(words[0]) is None:
+        return False
+    try:
+        done = subprocess.run(
+            words, env={**os.environ, **(variables or {})}, capture_output=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def compose_command() -> list[str] | None:
+    """Return how Docker Compose is called here: as a plugin, or as Debian's program of its own."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if answers(*words, "version"):
+            return words
+    return None
+
+
+def docker() -> str | None:
+    if not answers("docker", "info"):
+        return 'no Docker answers; start one, or `eval "$(tests/beds/docker.sh up)"` as root'
+    if not answers("docker", "image", "inspect", IMAGE):
+        return f"Docker has no image {IMAGE}; build it with `containers/build.sh`, or name one in EEMT_IMAGE"
+    return None
+
+
+def compose() -> str | None:
+    if missing := docker():
+        return missing
+    return None if compose_command() else "neither `docker compose` nor docker-compose is installed"
+
+
+def apptainer() -> str | None:
+    if not answers("apptainer", "--version"):
+        return "Apptainer is not installed; as root on Debian 12: `tests/beds/apptainer.sh up`"
+    return None
+
+
+def slurm() -> str | None:
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        return "the executor plugin is not installed; `pip install 'eemt[slurm]'`"
+    if not answers("sinfo", "--noheader"):
+        return "no SLURM answers `sinfo`; as root: `tests/beds/slurm.sh up`"
+    return None
+
+
+def s3() -> str | None:
+    if find_spec("snakemake_storage_plugin_s3") is None:
+        return "the storage plugin is not installed; `pip install 'eemt[kubernetes]'`"
+    if not os.environ.get("SNAKEMAKE_STORAGE_S3_ENDPOINT_URL"):
+        return 'no S3 server is named in the environment; `eval "$(tests/beds/s3.sh up)"` as root'
+    return None
+
+
+def kubernetes() -> str | None:
+    if find_spec("snakemake_executor_plugin_kubernetes") is None:
+        return "the executor plugin is not installed; `pip install 'eemt[kubernetes]'`"
+    if not os.environ.get("KUBECONFIG"):
+        return 'no cluster is named in KUBECONFIG; `eval "$(tests/beds/kubernetes.sh up)"` as root'
+    return None
+
+
+Probe = Callable[[], str | None]
+
+PROBES: dict[str, Probe] = {
+    "docker": docker,
+    "compose": compose,
+    "apptainer": apptainer,
+    "slurm": slurm,
+    "s3": s3,
+    "kubernetes": kubernetes,
+}
+
+
+def required() -> Sequence[str]:
+    """Return the beds that must be there, by `EEMT_REQUIRE_BEDS=docker,apptainer`, else none."""
+    names = [name.strip() for name in os.environ.get("EEMT_REQUIRE_BEDS", "").split(",") if name.strip()]
+    if unknown := sorted(set(names) - set(PROBES)):
+        raise ValueError(f"EEMT_REQUIRE_BEDS: {', '.join(unknown)}: not one of {', '.join(PROBES)}")
+    return names

@@ -1,0 +1,315 @@
+"""The workflow in pods of a real Kubernetes, its files in a real bucket: the same maps, whatever befalls the pods.
+
+The cluster is tests/beds/kubernetes.sh, the bucket's server tests/beds/s3.sh; both are brought up for this module
+where they are not up yet, and taken down again. Whoever drives a run here has the rights of containers/kubernetes
+and no more.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eemt.grid import Grid
+from eemt.raster import write_geotiff
+from executors.beds import IMAGE, kubernetes, s3
+from executors.runs import Run, assert_same_maps, clip_config
+from sites import ROOT, hills
+
+pytestmark = pytest.mark.workflow
+
+BEDS = ROOT / "tests/beds"
+NAMESPACE = "eemt"
+SLOPE = "results/clip/terrain/slope.tif"
+# as the image compiles its kernels, so that this machine's processor does not show in the last bit
+AS_IN_THE_IMAGE = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
+
+
+def bed(name: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([BEDS / f"{name}.sh", *words], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, f"{name}.sh {words}: {done.stdout}{done.stderr}"
+    return done
+
+
+def is_up(name: str) -> bool:
+    return bed(name, "status", check=False).returncode == 0
+
+
+def exported(name: str) -> dict[str, str]:
+    """Return what a bed's `env` exports."""
+    lines = bed(name, "env").stdout.splitlines()
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+
+def can_be_had() -> str | None:
+    """Say what is missing here for a cluster and a bucket, or None."""
+    os.environ.setdefault("KUBECONFIG", exported("kubernetes")["KUBECONFIG"])
+    for key, value in exported("s3").items():
+        os.environ.setdefault(key, value)
+    if missing := kubernetes() or s3():
+        return missing
+    if is_up("kubernetes") and is_up("s3"):
+        return None
+    if os.geteuid() != 0:
+        return "the beds are not up, and only root can bring them up"
+    binaries = Path(os.environ.get("BED", "/var/tmp/eemt-beds")) / "kubernetes/bin"
+    if not (binaries / "kubelet").exists():
+        return "Kubernetes is not built yet; as root on Debian 12: `tests/beds/kubernetes.sh build`"
+    return None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The beds, and who drives runs on them."""
+
+    variables: dict[str, str]
+    prefix: tuple[str, ...] = ("nsenter", "--net=/run/netns/eemtbed")
+    admin: dict[str, str] = field(default_factory=dict)
+
+    def kubectl(self, *words: str) -> str:
+        """Call kubectl as the cluster's administrator."""
+        done = subprocess.run(
+            [*self.prefix, "kubectl", *words],
+            env={**os.environ, **self.admin}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def pods(self, phase: str) -> list[str]:
+        """List the names of the pods of a phase, such as Running."""
+        found = json.loads(self.kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json"))["items"]
+        return [
+            pod["metadata"]["name"]
+            for pod in found
+            if pod["status"]["phase"] == phase and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+
+@pytest.fixture(scope="module")
+def cluster(require: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    require("kubernetes", can_be_had)
+    ours = [name for name in ("s3", "kubernetes") if not is_up(name)]
+    for name in ours:
+        bed(name, "up")
+    bed("kubernetes", "load", IMAGE)
+    admin = exported("kubernetes")
+    cluster = Cluster(variables={}, admin=admin)
+    cluster.kubectl("apply", "--kustomize", str(ROOT / "containers/kubernetes/base"))
+    config = tmp_path_factory.mktemp("driver") / "kubeconfig"
+    config.write_text(yaml.safe_dump(as_driver(cluster, admin["KUBECONFIG"])))
+    config.chmod(0o600)
+    yield Cluster({"KUBECONFIG": str(config), **exported("s3")}, admin=admin)
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    for name in ours:
+        bed(name, "down")
+
+
+def as_driver(cluster: Cluster, path: str) -> dict[str, Any]:
+    """Return the configuration of a client that has the driver's rights instead of the administrator's."""
+    token = ""
+    for _ in range(50):
+        secrets = json.loads(cluster.kubectl("--namespace", NAMESPACE, "get", "secrets", "--output", "json"))["items"]
+        for secret in secrets:
+            if secret["metadata"].get("annotations", {}).get("kubernetes.io/service-account.name") == "eemt-driver":
+                token = base64.b64decode(secret["data"]["token"]).decode()
+        if token:
+            break
+        time.sleep(0.2)
+    config: dict[str, Any] = yaml.safe_load(Path(path).read_text())
+    config["users"][0]["user"] = {"token": token}
+    return config
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hills on 24 x 48 cells: two tiles."""
+    path = tmp_path_factory.mktemp("dem") / "hills.tif"
+    write_geotiff(path, hills(24, 48), Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 48, 24), ["z"], "m")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def config(narrow: str) -> dict[str, Any]:
+    return clip_config(narrow, sun={"step": 60, "daily": False}, outputs={"parts": False})
+
+
+@pytest.fixture(scope="module")
+def local(fresh: Callable[..., Run], config: dict[str, Any]) -> Run:
+    """The same site on this machine alone: what the pods must arrive at."""
+    run = fresh("local", config, variables=AS_IN_THE_IMAGE)
+    done = run.snakemake()
+    assert done.returncode == 0, done.stdout
+    return run
+
+
+@dataclass(frozen=True)
+class PodRun(Run):
+    """A folder with the workflow in it, as pods get it, and a folder of its own in the bucket."""
+
+    bucket: str = ""
+
+    def words(self, *more: str) -> list[str]:
+        return [
+            f"--container-image={IMAGE}",
+            f"--default-storage-prefix=s3://{self.bucket}",
+            # the bed's node has two processors or so, and its jobs take seconds
+            "--eemt-kubernetes-cpu-scalar=0.3",
+            "--max-threads=1",
+            "--seconds-between-status-checks=2",
+            *more,
+        ]
+
+    def to_the_end(self, *more: str) -> str:
+        done = self.snakemake(*self.words(*more), profile="kubernetes", snakefile=Path("workflow/Snakefile"))
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def begin(self, *more: str) -> subprocess.Popen[bytes]:
+        return self.start(*self.words(*more), profile="kubernetes", snakefile=Path("workflow/Snakefile"))
+
+    def fetch(self) -> None:
+        """Copy what is in the bucket to this folder."""
+        script = (
+            "import os, pathlib, boto3\n"
+            "key = 'SNAKEMAKE_STORAGE_S3_'\n"
+            f"name, prefix = {self.bucket!r}.split('/', 1)\n"
+            "s3 = boto3.resource('s3', endpoint_url=os.environ[key + 'ENDPOINT_URL'], region_name='us-east-1',\n"
+            "    aws_access_key_id=os.environ[key + 'ACCESS_KEY'],\n"
+            "    aws_secret_access_key=os.environ[key + 'SECRET_KEY'])\n"
+            "for item in s3.Bucket(name).objects.filter(Prefix=prefix + '/results'):\n"
+            "    path = pathlib.Path(item.key.removeprefix(prefix + '/'))\n"
+            "    path.parent.mkdir(parents=True, exist_ok=True)\n"
+            "    item.Object().download_file(str(path))\n"
+        )
+        python = Path(self.command()[len(self.prefix)]).parent / "python"
+        done = subprocess.run(
+            [*self.prefix, str(python), "-c", script],
+            cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def in_pods(cluster: Cluster, tmp_path: Path, config: dict[str, Any]) -> PodRun:
+    run = PodRun(tmp_path, cluster.prefix, cluster.variables, bucket=f"eemt-test/{uuid.uuid4().hex[:8]}")
+    run.configure(config)
+    shutil.copytree(ROOT / "workflow", run.folder / "workflow")
+    return run
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.3)
+    raise AssertionError("waited in vain")
+
+
+def finish(run: PodRun, driver: subprocess.Popen[bytes], seconds: float = 240) -> str:
+    """Wait for a driver that was started, and return its output."""
+    try:
+        code = driver.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        code = -1
+    output = (run.folder / "driver.log").read_text()
+    assert code == 0, output
+    return output
+
+
+def assert_same_slope(run: PodRun, local: Run) -> None:
+    run.fetch()
+    assert (run.folder / SLOPE).read_bytes() == (local.folder / SLOPE).read_bytes()
+
+
+def test_without_the_kubernetes_package_snakemake_starts_and_the_executor_says_what_to_install():
+    script = (
+        "import sys\n"
+        "sys.modules['snakemake_executor_plugin_kubernetes'] = None\n"
+        "import snakemake_executor_plugin_eemt_kubernetes as plugin\n"
+        "from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry as Registry\n"
+        "Registry.validate_plugin(object.__new__(Registry), 'eemt-kubernetes', plugin)\n"
+        "plugin.Executor.__post_init__(None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("pip install 'eemt[kubernetes]'"), done.stderr
+
+
+def test_maps_from_pods_equal_those_of_one_machine(cluster: Cluster, in_pods: PodRun, local: Run):
+    output = in_pods.to_the_end()
+    in_pods.fetch()
+    assert_same_maps(in_pods, local)
+    assert in_pods.result("summary.csv").read_bytes() == local.result("summary.csv").read_bytes()
+    assert in_pods.result("report.html").stat().st_size > 100_000
+    assert f"s3://{in_pods.bucket}/results/clip/maps" in output
+    # neither keys nor leftovers
+    assert in_pods.variables["SNAKEMAKE_STORAGE_S3_SECRET_KEY"] not in output
+    secrets = json.loads(cluster.kubectl("--namespace", NAMESPACE, "get", "secrets", "--output", "json"))["items"]
+    assert not [secret for secret in secrets if secret["type"] == "Opaque"]
+    again = in_pods.to_the_end("--dry-run")
+    assert "Nothing to be done" in again
+
+
+def test_a_pod_that_runs_out_of_memory_is_tried_again_with_more(in_pods: PodRun, local: Run):
+    # 30 MB are too few for Python and what it loads, 480 are enough
+    output = in_pods.to_the_end("--set-resources", "terrain:mem_mb=30*16**(attempt-1)", "--", SLOPE)
+    assert "OOMKilled" in output
+    assert "Trying to restart job" in output
+    assert_same_slope(in_pods, local)
+
+
+def test_a_failed_pod_leaves_its_output_and_the_others_go_on(in_pods: PodRun):
+    common = in_pods.folder / "workflow/rules/terrain.smk"
+    text = common.read_text()
+    assert '"eemt terrain ' in text
+    common.write_text(
+        text.replace('"eemt terrain ', '"[ {wildcards.tile} = r000c001 ] || set -- --far; eemt terrain $@ ')
+    )
+    done = in_pods.snakemake(
+        *in_pods.words("--retries=1", "--", SLOPE), profile="kubernetes", snakefile=Path("workflow/Snakefile")
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("failed: Error with exit code 1") == 2
+    # the reason, as it stands in the job's log
+    assert done.stdout.count("unrecognized arguments: --far") == 2
+    in_pods.fetch()
+    assert in_pods.result("terrain/tiles/r000c001/slope.tif").exists()
+
+
+def test_a_deleted_pod_and_a_deleted_job_are_done_again(cluster: Cluster, in_pods: PodRun, local: Run):
+    driver = in_pods.begin("--", SLOPE)
+    pod = wait_for(lambda: cluster.pods("Running"))[0]
+    cluster.kubectl("--namespace", NAMESPACE, "delete", "pod", pod, "--wait=false")
+    wait_for(lambda: "of tile" in (in_pods.folder / "driver.log").read_text())
+    pod = wait_for(lambda: cluster.pods("Running"))[0]
+    job = pod.rpartition("-")[0]
+    cluster.kubectl("--namespace", NAMESPACE, "delete", "job", job, "--wait=false")
+    output = finish(in_pods, driver)
+    assert f"{job} is gone" in output
+    assert_same_slope(in_pods, local)
+
+
+def test_a_bucket_that_is_gone_for_a_minute_is_waited_for(cluster: Cluster, in_pods: PodRun, local: Run):
+    driver = in_pods.begin("--", SLOPE)
+    wait_for(lambda: cluster.pods("Running"))
+    bed("s3", "down")
+    time.sleep(60)
+    bed("s3", "up")
+    finish(in_pods, driver)
+    assert_same_slope(in_pods, local)
