@@ -441,6 +441,10 @@ SOURCE_KEYS: dict[str, frozenset[str]] = {
 }
 
 
+# Those that say how data are had, not which; a run does not begin anew when they change.
+ACCESS_KEYS = frozenset({"base_urls", "cache", "offline", "local", "whole_files", "patience"})
+
+
 class ClimateSettings(LapseSettings):
     """Monthly climate and how it is carried to each cell."""
 

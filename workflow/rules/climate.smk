@@ -72,12 +72,13 @@ rule climate_year:
         downloads=1,
     params:
         area=plan("area"),
-        options=options("climate", leave_out=[*LAPSE, "years"]),
+        options=options("climate", leave_out=[*LAPSE, "years", *ACCESS_KEYS]),
+        access=access,
         algorithm=ALGORITHMS["climate"],
     message:
         "{wildcards.site}: climate of {wildcards.year}"
     shell:
-        "eemt climate {params.options} --years {wildcards.year} --dem {input.dem:q} --area {params.area}"
+        "eemt climate {params.options} {params.access} --years {wildcards.year} --dem {input.dem:q} --area {params.area}"
         " --out {output.climate:q} > {log:q} 2>&1"
 
 

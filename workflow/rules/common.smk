@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from eemt.cli import as_options, put_commands_on_path
-from eemt.config import ALGORITHMS, LapseSettings, load_config
+from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
 from eemt.plan import Plan
@@ -72,6 +72,14 @@ def options(section, only=None, leave_out=()):
         return as_options(getattr(SITES[wildcards.site], section), only, leave_out)
 
     return of_site
+
+
+def access(wildcards, resources):
+    """Write how a site's climate is had, as options.
+
+    What is asked for with `resources` Snakemake takes for no reason to run again.
+    """
+    return options("climate", only=ACCESS_KEYS)(wildcards)
 
 
 def sites_with(section, key, *values):
