@@ -10,12 +10,13 @@ import shlex
 from functools import cached_property
 from pathlib import Path
 
-from eemt.config import ClimateSettings, Site
+from eemt.config import ClimateSettings, GridVariable, Site
 from eemt.dem.layout import HEADERS, Layout, layout
 from eemt.grid import area_text, tile_size, tiles
 from eemt.sun import HALO_CELLS
 
 PARTS = ("ebio", "eppt")
+GRID_NEEDS = ("tmin", "tmax", "prcp")
 # maps over all years, by the number of years that they need
 OVER_YEARS = {"mean": (1, ("mean",)), "sd": (2, ("sd",)), "trend": (3, ("trend", "trend_p"))}
 
@@ -141,7 +142,11 @@ def _grid_files(climate: ClimateSettings) -> list[str]:
 
     shared = [pattern for pattern in climate.files if "{variable}" not in pattern]
     found = files_of(shared, "", own=False)
-    for name, variable in climate.variables.items():
+    # those that are always read have our own names where no other is given
+    named = {name: GridVariable() for name in GRID_NEEDS} | {
+        str(name): given for name, given in climate.variables.items()
+    }
+    for name, variable in named.items():
         patterns = variable.files or [pattern for pattern in climate.files if "{variable}" in pattern]
-        found += files_of(patterns, variable.name or str(name), own=True)
+        found += files_of(patterns, variable.name or name, own=True)
     return sorted({str(file.path) for file in found})

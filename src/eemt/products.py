@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import rasterio
 import xarray as xr
 from pyproj import CRS
 from rasterio.windows import Window
 
-from eemt.climate.monthly import select, year_labels
+from eemt.climate.monthly import days_in_months, select, year_labels
+from eemt.climatology import Climatology, climatology
 from eemt.constants import MONTH_NAMES
 from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.raster import cog_writer, grid_of, open_netcdf, open_raster
+from eemt.raster import BLOCK, cog_writer, grid_of, open_netcdf, open_raster, row_strips
+
+
+class Variable(NamedTuple):
+    """What a tile of `eemt transfer` holds, or what follows from that."""
+
+    meaning: str
+    units: str  # of a year, without the year
+    summed: bool  # whether months add up to the year
+
 
 VARIABLES = {
-    "eemt": "effective energy and mass transfer",
-    "ebio": "energy of net primary production",
-    "eppt": "energy of effective precipitation",
+    "eemt": Variable("effective energy and mass transfer", "MJ m-2", True),
+    "ebio": Variable("energy of net primary production", "MJ m-2", True),
+    "eppt": Variable("energy of effective precipitation", "MJ m-2", True),
+    "pet": Variable("potential evaporation", "mm", True),
+    "aet": Variable("actual evaporation", "mm", True),
+    "peff": Variable("effective precipitation before it is shared out over slopes", "mm", True),
+    "npp": Variable("net primary production, dry matter", "g m-2", True),
+    "temperature": Variable("mean air temperature at the cell", "degC", False),
+    "fbio": Variable("share of net primary production in the energy", "1", False),
 }
-ENERGY_UNITS = "MJ m-2"
 MEAN = "mean"
-MAP_NAME = re.compile(r"(?P<variable>[a-z]+)_(?P<method>[a-z]+)_(?P<year>\d{4}(-\d{4})?|mean)\.tif")
+STATISTICS = {"mean": 1, "sd": 2, "trend": 3, "trend_p": 3}  # over years, and the least number of them
+HELD = 512 * 2**20  # bytes of a map that are summed up at once, at most, or else one band
+CACHE = 64 * 2**20  # bytes, of blocks that GDAL holds meanwhile: each is read once
+PIECE = 2**20  # values that are squared at once
+DECADE = 10  # years, that trends are given for
+MAP_NAME = re.compile(r"(?P<variable>[a-z]+)_(?P<method>[a-z]+)_(?P<year>\d{4}(-\d{4})?|mean|sd|trend|trend_p)\.tif")
 CITATION = "Rasmussen et al. 2015, Vadose Zone Journal, doi:10.2136/vzj2014.07.0102"
 
 
@@ -49,8 +73,11 @@ def mosaic_rasters(tiles: Sequence[Path], out: Path) -> None:
     with cog_writer(out, whole, [name or "" for name in names], units or "", tags) as target:
         for path, grid in zip(tiles, grids, strict=True):
             with open_raster(path, "tile") as tile:
-                for band in range(1, len(names) + 1):
-                    target.write(tile.read(band), band, window=_window(grid, whole))
+                place = _window(grid, whole)
+                for rows in row_strips(slice(0, grid.height)):
+                    strip = Window.from_slices(rows, slice(0, grid.width))
+                    there = Window(place.col_off, place.row_off + rows.start, grid.width, strip.height)
+                    target.write(tile.read(window=strip), window=there)
 
 
 def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str, year: str) -> None:
@@ -62,33 +89,44 @@ def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str
         NetCDF files of `eemt transfer`.
     out : path
     variable, method : str
-        Such as ``eemt`` and ``topo``.
+        One of `VARIABLES`, such as ``eemt``, and a method, such as ``topo``.
     year : str
-        A label of the tiles, or ``mean`` for the mean over all of them.
+        A label of the tiles, or over all of their years: ``mean``; ``sd``, of a sample; ``trend``,
+        the slope of the least squares line for a decade; ``trend_p``, its p-value (t test).
 
     Raises
     ------
     InputError
-        When a tile is missing, lacks what is asked for, or is not on the same cells as the first.
+        When a tile is missing, lacks what is asked for, or is not on the same cells as the first;
+        and when there are fewer than two years for sd, or three for a trend.
     """
+    if variable not in VARIABLES:
+        raise InputError(f"mosaic: no variable {variable}; known are {', '.join(VARIABLES)}")
     grids = [read_transfer_grid(path) for path in tiles]
     whole = _union(grids, tiles)
+    water = _Water.of(tiles, method)
+    about, units = VARIABLES[variable], _units(variable, year)
     bands = [f"{variable} {method} {year} {span}" for span in ("year", *MONTH_NAMES)]
+    per = (" yr-1", " month-1") if about.summed and year != "trend_p" else ("", "")
     tags: dict[str, Any] = {
-        "TITLE": f"{VARIABLES.get(variable, variable)}, method {method}, {year}",
-        "UNITS": f"band 1 {ENERGY_UNITS} yr-1, bands 2 to 13 {ENERGY_UNITS} month-1",
+        "TITLE": f"{about.meaning}, method {method}, {year}",
+        "UNITS": f"band 1 {units}{per[0]}, bands 2 to 13 {units}{per[1]}",
         "CITATION": CITATION,
     }
-    with cog_writer(out, whole, bands, ENERGY_UNITS, tags) as target:
-        counts: dict[str, int] = {}
+    with cog_writer(out, whole, bands, units, tags) as target:
+        counts: Counter[tuple[str, int]] = Counter()
         options = ""
         for path, grid in zip(tiles, grids, strict=True):
             with open_netcdf(path, "tile") as dataset:
-                target.write(_year_and_months(dataset, f"{variable}_{method}", year, path), window=_window(grid, whole))
-                for name, count in _counts(dataset, method, year).items():
-                    counts[name] = counts.get(name, 0) + count
+                tile = _Tile(dataset, path, method, water)
+                for rows, values in tile.maps(variable, year):
+                    part = grid.window(rows, slice(0, grid.width))
+                    target.write(values.astype(np.float32), window=_window(part, whole))
+                counts.update(tile.counts(year))
                 options = str(dataset.attrs.get("options", ""))
-        target.update_tags(OPTIONS=options, **{name: str(count) for name, count in counts.items()})
+        # of several years, the worst
+        names = {name: max(counts[key] for key in counts if key[0] == name) for name, _ in counts}
+        target.update_tags(OPTIONS=options, **{name: str(count) for name, count in names.items()})
 
 
 def grid_attributes(grid: Grid) -> dict[str, Any]:
@@ -134,53 +172,173 @@ def summarise(maps: Iterable[Path], site: str) -> pd.DataFrame:
         name = MAP_NAME.fullmatch(path.name)
         if name is None:
             raise InputError(f"summary: {path.name} is not named VARIABLE_METHOD_YEAR.tif")
-        with open_raster(path, "map") as source:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE), open_raster(path, "map") as source:
             grid = grid_of(source, "map")
-            for month in range(source.count):
-                values = source.read(month + 1)
-                rows.append({"site": site, **name.groupdict(), "month": month, **_statistics(values, grid)})
+            for first in range(0, source.count, _bands_at_once(source.count, grid)):
+                rest = range(first, min(first + _bands_at_once(source.count, grid), source.count))
+                for month, values in zip(rest, _known_values(source, rest, grid), strict=True):
+                    rows.append({"site": site, **name.groupdict(), "month": month, **_statistics(values, grid)})
     return pd.DataFrame(rows)
 
 
+def _bands_at_once(count: int, grid: Grid) -> int:
+    """Return how many bands of a map are held together, since all of them are unpacked to read one."""
+    return max(1, min(count, HELD // (4 * grid.width * grid.height)))
+
+
+def _known_values(source: rasterio.DatasetReader, bands: range, grid: Grid) -> Iterator[npt.NDArray[np.float32]]:
+    """Read the values of some bands without their missing cells, in 4 bytes each and no copy."""
+    known = np.empty((len(bands), grid.height * grid.width), dtype=np.float32)
+    sizes = [0] * len(bands)
+    for rows in row_strips(slice(0, grid.height)):
+        strip = source.read([band + 1 for band in bands], window=Window.from_slices(rows, slice(0, grid.width)))
+        for number, values in enumerate(strip):
+            here = values[np.isfinite(values)]
+            known[number, sizes[number] : sizes[number] + here.size] = here
+            sizes[number] += here.size
+    for values, size in zip(known, sizes, strict=True):
+        yield values[:size]
+
+
 def _statistics(values: npt.NDArray[np.float32], grid: Grid) -> dict[str, float]:
-    valid = values[np.isfinite(values)].astype(np.float64)
-    if valid.size == 0:
+    """Sum up values, which are put in another order; in double precision, a piece at a time."""
+    if values.size == 0:
         return dict.fromkeys(("mean", "sd", "min", "max", "p5", "p50", "p95"), np.nan) | {"cells": 0, "area_km2": 0.0}
-    p5, p50, p95 = np.percentile(valid, (5, 50, 95))
+    pieces = [values[start : start + PIECE] for start in range(0, values.size, PIECE)]
+    mean = sum(float(piece.sum(dtype=np.float64)) for piece in pieces) / values.size
+    squares = sum(float(((piece - mean) ** 2).sum()) for piece in (piece.astype(np.float64) for piece in pieces))
+    p5, p50, p95 = _percentiles(values, (5.0, 50.0, 95.0))
     return {
-        "mean": valid.mean(),
-        "sd": valid.std(),
-        "min": valid.min(),
-        "max": valid.max(),
+        "mean": mean,
+        "sd": float(np.sqrt(squares / values.size)),
+        "min": float(values.min()),
+        "max": float(values.max()),
         "p5": p5,
         "p50": p50,
         "p95": p95,
-        "cells": valid.size,
-        "area_km2": valid.size * grid.cell_area / 1e6,
+        "cells": values.size,
+        "area_km2": values.size * grid.cell_area / 1e6,
     }
 
 
-def _year_and_months(dataset: xr.Dataset, name: str, year: str, path: Path) -> npt.NDArray[np.float32]:
-    if name not in dataset:
-        raise InputError(f"mosaic: {path} has no {name}; it has {', '.join(map(str, dataset.data_vars))}")
-    labels = year_labels(dataset)
-    if year != MEAN and year not in labels:
-        raise InputError(f"mosaic: {path} has no year {year}; it has {', '.join(labels)}")
-    wanted = labels if year == MEAN else [year]
-    months = np.mean([select(dataset, label)[name].values for label in wanted], axis=0, dtype=np.float64)
-    return np.concatenate([months.sum(axis=0, keepdims=True), months]).astype(np.float32)
+def _percentiles(values: npt.NDArray[np.float32], percents: Sequence[float]) -> list[float]:
+    """Return percentiles, linear between neighbours as those of numpy, and put the values in another order."""
+    places = [(values.size - 1) * percent / 100.0 for percent in percents]
+    below = [int(place) for place in places]
+    values.partition(sorted({index for low in below for index in (low, min(low + 1, values.size - 1))}))
+    found = []
+    for place, low in zip(places, below, strict=True):
+        here, above = float(values[low]), float(values[min(low + 1, values.size - 1)])
+        found.append(here + (above - here) * (place - low))
+    return found
 
 
-def _counts(dataset: xr.Dataset, method: str, year: str) -> dict[str, int]:
-    """Return in how many cells the model left its domain, in the worst year of the map."""
-    prefix = f"cells_{method}_"
-    labels = year_labels(dataset)
-    years = slice(None) if year == MEAN else labels.index(year)
-    return {
-        f"EEMT_CELLS_{name.removeprefix(prefix).upper()}": int(dataset[name].values[years].max())
-        for name in map(str, dataset.data_vars)
-        if name.startswith(prefix)
-    }
+def _units(variable: str, year: str) -> str:
+    if year == "trend_p":
+        return "1"
+    return VARIABLES[variable].units + (f" per {DECADE} years" if year == "trend" else "")
+
+
+@dataclass(frozen=True)
+class _Water:
+    """By what the water of all tiles together is multiplied, month by month (times,)."""
+
+    factors: npt.NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, tiles: Sequence[Path], method: str) -> _Water:
+        """Add up the water of all tiles, where the settings want its sum kept."""
+        sums: npt.NDArray[np.int64] | int = 0
+        for path in tiles:
+            with open_netcdf(path, "tile") as dataset:
+                chosen = json.loads(dataset.attrs.get("options", "{}")).get("redistribution")
+                if chosen != "renormalised" or f"water_{method}_shared" not in dataset:
+                    return cls(None)
+                sums = sums + np.stack([dataset[f"water_{method}_{name}"].values for name in ("effective", "shared")])
+        effective, shared = np.asarray(sums)
+        return cls(np.where(shared > 0, effective / np.where(shared > 0, shared, 1), 1.0))
+
+
+class _Tile:
+    """One method of an open tile."""
+
+    def __init__(self, dataset: xr.Dataset, path: Path, method: str, water: _Water) -> None:
+        self.dataset, self.path, self.method, self.water = dataset, path, method, water
+        self.labels = year_labels(dataset)
+
+    def maps(self, variable: str, year: str) -> Iterator[tuple[slice, npt.NDArray[np.float64]]]:
+        """Yield rows, and on them the year and its months, or a statistic of these over all years."""
+        self._refuse_unknown(variable, year)
+        for rows in row_strips(slice(0, self.dataset.sizes["y"]), self._strip_height()):
+            if year not in STATISTICS:
+                yield rows, self._year(variable, year, rows)
+            elif year == MEAN and variable == "fbio":
+                # of the mean energies, since a year without energy has no share
+                parts = [self._over_years(name, rows).mean for name in ("ebio", "eemt")]
+                yield rows, _ratio(*parts)
+            else:
+                found = self._over_years(variable, rows)
+                chosen = {"mean": found.mean, "sd": found.sd, "trend": found.slope * DECADE, "trend_p": found.p}
+                yield rows, chosen[year]
+
+    def counts(self, year: str) -> dict[tuple[str, int], int]:
+        """Return in how many cells the model left its domain, by name and year of the map."""
+        prefix = f"cells_{self.method}_"
+        years = range(len(self.labels)) if year in STATISTICS else [self.labels.index(year)]
+        return {
+            (f"EEMT_CELLS_{name.removeprefix(prefix).upper()}", number): int(self.dataset[name].values[number])
+            for name in map(str, self.dataset.data_vars)
+            if name.startswith(prefix)
+            for number in years
+        }
+
+    def _refuse_unknown(self, variable: str, year: str) -> None:
+        if year not in STATISTICS and year not in self.labels:
+            raise InputError(f"mosaic: {self.path} has no year {year}; it has {', '.join(self.labels)}")
+        if len(self.labels) < STATISTICS.get(year, 1):
+            raise InputError(
+                f"mosaic: {year} needs {STATISTICS[year]} years; {self.path} has {len(self.labels)}: "
+                f"{', '.join(self.labels)}"
+            )
+        for name in ("ebio", "eemt") if variable == "fbio" else (variable,):
+            if f"{name}_{self.method}" not in self.dataset:
+                have = ", ".join(str(key) for key in self.dataset.data_vars if self.dataset[key].ndim == 3)
+                raise InputError(f"mosaic: {self.path} has no {name}_{self.method}; it has {have}")
+
+    def _strip_height(self) -> int:
+        """Return whole chunks, about as high as the map's own."""
+        chunk = self.dataset[f"eemt_{self.method}"].encoding.get("chunksizes") or (1, 1, 1)
+        return int(chunk[1]) * max(1, BLOCK // int(chunk[1]))
+
+    def _over_years(self, variable: str, rows: slice) -> Climatology:
+        times = [float(label) if label.isdigit() else 0.0 for label in self.labels]
+        return climatology((self._year(variable, label, rows) for label in self.labels), times)
+
+    def _year(self, variable: str, label: str, rows: slice) -> npt.NDArray[np.float64]:
+        """Return the year and its months (13, rows, columns)."""
+        if variable == "fbio":
+            return _ratio(self._year("ebio", label, rows), self._year("eemt", label, rows))
+        months = self._months(variable, label, rows)
+        if VARIABLES[variable].summed:
+            year = months.sum(axis=0, keepdims=True)
+        else:
+            year = np.average(months, axis=0, weights=days_in_months(label))[np.newaxis]
+        return np.concatenate([year, months])
+
+    def _months(self, variable: str, label: str, rows: slice) -> npt.NDArray[np.float64]:
+        def read(name: str) -> npt.NDArray[np.float64]:
+            layer = select(self.dataset, label)[f"{name}_{self.method}"].isel(y=rows)
+            return np.asarray(layer.values, dtype=np.float64)
+
+        if self.water.factors is None or variable not in {"eemt", "eppt"}:
+            return read(variable)
+        first = 12 * self.labels.index(label)
+        heat = read("eppt") * self.water.factors[first : first + 12, np.newaxis, np.newaxis]
+        return heat + read("ebio") if variable == "eemt" else heat
+
+
+def _ratio(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.where(whole > 0.0, part, np.nan) / np.where(whole > 0.0, whole, 1.0))
 
 
 def _union(grids: Sequence[Grid], tiles: Sequence[Path]) -> Grid:

@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from eemt.energy.evaporation import (
     aerodynamic_resistance,
+    canopy_air_resistance,
     day_length,
+    grass_air_resistance,
     hamon,
     net_longwave,
     penman,
+    penman_monteith,
     saturation_vapour_pressure,
+    surface_resistance,
     thornthwaite,
     vapour_pressure_slope,
     zhang,
@@ -134,3 +138,54 @@ def test_single_precision_stays_single():
     assert zhang(values, values).dtype == np.float32
     assert hamon(values, values, values).dtype == np.float32
     assert penman(**dict.fromkeys([*JULY, "wind"], values)).dtype == np.float32
+
+
+@given(st.floats(0, 12), st.floats(0.01, 2))
+def test_leaves_lower_the_resistance_of_the_surface_within_the_published_range(leaves, more):
+    # R15 p. 7: 38 to 55 s m-1
+    assert 38.0 - 1e-9 <= surface_resistance(leaves + more) <= surface_resistance(leaves) <= 55.0 + 1e-9
+
+
+def test_resistance_of_the_surface_spans_all_of_the_published_range():
+    np.testing.assert_allclose(surface_resistance([0.0, 10.0]), [55.0, 38.0])
+
+
+@given(st.floats(0, 60), st.floats(0.5, 15))
+def test_taller_plants_and_wind_lower_the_resistance_of_the_air(height, wind):
+    assert canopy_air_resistance(height + 1.0, wind) < canopy_air_resistance(height, wind)
+    assert canopy_air_resistance(height, wind + 1.0) < canopy_air_resistance(height, wind)
+
+
+def test_air_over_low_grass_resists_as_fao56_says():
+    # FAO-56 Eq 4 with h 0.12 m, but wind and air measured at 2 m above ground: 208 / u
+    assert canopy_air_resistance(0.12, 2.0) == pytest.approx(104.0, rel=0.03)
+    assert grass_air_resistance(2.0) == 104.0
+
+
+def test_calm_air_still_exchanges():
+    assert canopy_air_resistance(5.0, 0.0) == canopy_air_resistance(5.0, 0.5)
+    assert grass_air_resistance(0.0) == 416.0
+
+
+def test_penman_monteith_of_grass_is_fao56s():
+    # FAO-56 example 17: Bangkok, April, 5.72 mm day-1 with a net radiation less ground heat of 14.19 MJ
+    month = {"tmin": 25.6, "tmax": 34.8, "vapour_pressure": 2850.0, "elevation": 2.0, "days": 1}
+    assert penman_monteith(net_radiation=14.19 / 0.0864, **month) == pytest.approx(5.72, rel=0.02)
+
+
+def test_plants_hold_water_back_that_open_water_gives():
+    assert penman_monteith(**JULY, air_resistance=120.0, surface_resistance=0.0) > penman_monteith(
+        **JULY, air_resistance=120.0, surface_resistance=50.0
+    )
+    open_water = penman_monteith(**JULY, air_resistance=aerodynamic_resistance(2.0), surface_resistance=0.0)
+    assert open_water == pytest.approx(penman(**JULY, wind=2.0))
+
+
+def test_clouds_keep_longwave_radiation_in():
+    clear = net_longwave(5.0, 20.0, 800.0)
+    assert net_longwave(5.0, 20.0, 800.0, clearness=0.7) == pytest.approx(clear * (1.35 * 0.7 - 0.35))
+
+
+def test_longwave_loss_of_fao56_example_11():
+    # Rs/Rso 0.77, 3.5 MJ m-2 day-1
+    assert net_longwave(19.1, 25.1, 2100.0, clearness=0.77) * 0.0864 == pytest.approx(3.5, abs=0.05)

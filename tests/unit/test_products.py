@@ -106,6 +106,22 @@ def test_summary_of_a_map_without_values(tmp_path: Path):
     assert table["mean"].isna().all() and (table.cells == 0).all()
 
 
+def test_summary_is_that_of_all_values_however_much_is_held_at_once(tmp_path: Path, monkeypatch):
+    values = np.random.default_rng(3).gamma(2.0, 7.0, size=(3, 300, 70)).astype(np.float32)
+    values[:, 250:260, 3:40] = np.nan
+    grid = Grid(GRID.crs, GRID.west, GRID.north, 30.0, 30.0, 70, 300)
+    path = tmp_path / "eemt_topo_2003.tif"
+    write_geotiff(path, values, grid, ["a", "b", "c"], "MJ m-2")
+    whole = summarise([path], "here")
+    monkeypatch.setattr("eemt.products.HELD", 1)
+    monkeypatch.setattr("eemt.products.PIECE", 1000)
+    pd.testing.assert_frame_equal(summarise([path], "here"), whole)
+    for row, band in zip(whole.itertuples(), values.astype(np.float64), strict=True):
+        known = band[np.isfinite(band)]
+        assert (row.mean, row.sd) == (pytest.approx(known.mean()), pytest.approx(known.std()))
+        assert (row.p5, row.p50, row.p95) == tuple(np.percentile(known, [5, 50, 95]))
+
+
 def test_summary_writes_csv_and_parquet_alike(call, tmp_path: Path):
     write_geotiff(tmp_path / "eppt_trad_1971-2000.tif", np.ones((13, *GRID.shape), np.float32), GRID, BANDS, "")
     code, _, err = call(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,137 +18,280 @@ import eemt
 from eemt.climate.downscale import to_cells
 from eemt.climate.monthly import days_in_months, middle_days, select, year_labels
 from eemt.config import EemtSettings, LapseSettings
-from eemt.energy.eemt import Energy, topographic, traditional
-from eemt.energy.evaporation import day_length
+from eemt.constants import FREEZING_POINT, PRESSURE_LAPSE
+from eemt.energy import kernels
+from eemt.energy.eemt import COUNTS, COUNTS_OF
+from eemt.energy.evaporation import day_length, saturation_vapour_pressure
+from eemt.energy.productivity import leaf_area_index
 from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.products import CITATION, ENERGY_UNITS, VARIABLES, grid_attributes
-from eemt.raster import open_netcdf, read_dem, read_on_grid, write_netcdf
+from eemt.products import CITATION, VARIABLES, Variable, grid_attributes
+from eemt.raster import open_netcdf, read_dem, read_on_grid
+from eemt.resampling import on_cells
+from eemt.tilefile import TileFile, Where, chunk_rows, packed, tile_file
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Days = npt.NDArray[np.int64]
 
-CELLS_AT_ONCE = 200_000  # bounds the memory of a job's twelve-month arrays to some hundred MB
-COUNTS = {
-    "solar_ratio_clamped": "cells whose ratio of sloped to flat sun was brought within its bounds in some month",
-    "elevation_out_of_range": "cells outside the elevations, 580 to 2800 m, that Eq 11 was fitted on",
-}
+METHODS = ("trad", "topo", "veg")
+PETS = ("hamon", "thornthwaite", "penman", "penman_monteith")
+ENERGIES = ("eemt", "ebio", "eppt")
+CALENDAR = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
+NDVI_RANGE = (-1.0, 1.0)
+TALLEST = 150.0  # m; the tallest tree is 116 m high
+NO_VEGETATION = "eemt transfer: warning: {} and {} have no value together on any cell of {}; EEMT of veg is empty there"
 
 
 @dataclass(frozen=True)
-class Slopes:
-    """What the method topo needs of a tile's cells, (rows, columns) or (12, rows, columns)."""
+class Land:
+    """What does not change from year to year, (rows, columns) or (12, rows, columns); None where no method needs it."""
 
-    northness: Floats
-    mcwi: Floats
-    sun: Floats  # Wh m-2 month-1
-    flat_sun: Floats  # Wh m-2 month-1
+    elevation: Floats
+    hours: Doubles  # of daylight, (12, rows, blocks)
+    block: npt.NDArray[np.int64]  # of each column
+    sun: Floats | None  # Wh m-2 month-1
+    flat_sun: Floats | None  # Wh m-2 month-1
+    northness: Floats | None
+    share: Floats | None
+    slope: Floats | None  # degrees
+    leaves: Floats | None  # (bands, rows, columns)
+    height: Floats | None  # m
 
-    def rows(self, rows: slice) -> Slopes:
-        """Return some of the rows."""
-        return Slopes(*(layer[..., rows, :] for layer in vars(self).values()))
+
+@dataclass
+class Tallies:
+    """Cells outside the model's domain, and sums of water, of one year by method."""
+
+    cells: dict[str, npt.NDArray[np.int64]]
+    water: dict[str, npt.NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, methods: tuple[str, ...]) -> Tallies:
+        """Begin at zero."""
+        return cls(
+            {method: np.zeros(len(kernels.COUNTS), np.int64) for method in methods},
+            {method: np.zeros((2, 12), np.int64) for method in methods},
+        )
+
+    def add(self, other: Tallies) -> None:
+        """Count in those of other cells."""
+        for method in self.cells:
+            self.cells[method] += other.cells[method]
+            self.water[method] += other.water[method]
 
 
 def run(args: argparse.Namespace) -> None:
-    """Compute year by year and strip by strip; write one NetCDF file."""
+    """Compute year by year and strip by strip, each straight into the file."""
+    threads = args.threads or len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(threads) as pool:
+        pool.submit(kernels.load)
+        elevation, grid = read_dem(args.dem)
+        core = grid.core(args.halo)
+        elevation, grid = elevation[core], grid.window(*core)
+        land = _read_land(args, elevation, grid)
+        _compute(args, land, grid, pool)
+
+
+def _compute(args: argparse.Namespace, land: Land, grid: Grid, pool: ThreadPoolExecutor) -> None:
     settings: EemtSettings = args.settings
-    elevation, grid = read_dem(args.dem)
-    core = grid.core(args.halo)
-    elevation, grid = elevation[core], grid.window(*core)
-    slopes = _read_slopes(args, grid) if "topo" in settings.methods else None
-    latitude = grid.latitude()
-    with open_netcdf(args.climate_file, "climate") as climate:
-        result = _empty(climate, grid, settings)
-        for number, label in enumerate(year_labels(climate)):
-            months = slice(12 * number, 12 * number + 12)
-            days = days_in_months(label)
-            for rows in _strips(grid):
-                here = elevation[rows]
-                weather = _weather(select(climate, label), here, grid, rows, args.lapse)
-                if "trad" in settings.methods:
-                    energy = _traditional(weather, latitude[rows], days, settings)
-                    _put(result, "trad", energy, (number, months, rows))
-                if slopes is not None:
-                    energy = _topographic(weather, here, slopes.rows(rows), days, settings)
-                    _put(result, "topo", energy, (number, months, rows))
-    result.attrs["options"] = settings.model_dump_json()
-    write_netcdf(args.out, result)
+    rows = chunk_rows(*grid.shape)
+    with (
+        open_netcdf(args.climate_file, "climate") as climate,
+        tile_file(args.out, _frame(climate, grid, settings), _layers(settings), rows) as file,
+    ):
+        for year, label in enumerate(year_labels(climate)):
+            months = select(climate, label).load()
+            year_of = _Year(months, days_in_months(label), land, grid, settings, args.lapse)
+            jobs = [pool.submit(year_of.strip, strip, 12 * year, file) for strip in _strips(grid.height, rows)]
+            tallies = Tallies.of(settings.methods)
+            try:
+                for job in jobs:
+                    tallies.add(job.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            _note(file, year, tallies)
 
 
-def _read_slopes(args: argparse.Namespace, grid: Grid) -> Slopes:
-    layers = {}
-    for name, bands in (("northness", 1), ("mcwi", 1), ("sun", 12), ("flat_sun", 12)):
+class _Year:
+    """One year's climate, ready to be turned into energy strip by strip."""
+
+    def __init__(
+        self,
+        months: xr.Dataset,
+        days: npt.NDArray[np.int64],
+        land: Land,
+        grid: Grid,
+        settings: EemtSettings,
+        lapse: LapseSettings,
+    ) -> None:
+        self.months, self.land, self.grid, self.settings, self.lapse = months, land, grid, settings, lapse
+        self.days = days.astype(np.float64)
+        self.wind, self.albedo = (np.full(12, value, dtype=np.float64) for value in (settings.wind, settings.albedo))
+
+    def strip(self, rows: slice, first_time: int, file: TileFile) -> Tallies:
+        """Compute some rows and write them; return what was counted."""
+        inputs = self._inputs(rows)
+        out = np.empty((len(kernels.LAYERS), 12, *inputs.elevation.shape), dtype=np.float32)
+        tallies = Tallies.of(self.settings.methods)
+        for method in self.settings.methods:
+            rules = rules_of(method, self.settings)
+            water = tallies.water[method]
+            tallies.cells[method] += kernels.transfer(inputs, rules, self.days, self.wind, self.albedo, out, water)
+            for where, chunk in self._chunks(out, method, first_time, rows.start, file.rows):
+                file.put(where, chunk)
+        return tallies
+
+    def _inputs(self, rows: slice) -> kernels.Strip:
+        land, elevation = self.land, np.ascontiguousarray(self.land.elevation[rows])
+        weather = to_cells(
+            self.months, elevation, self.grid.x, self.grid.y[rows], self.grid.crs, **self.lapse.model_dump()
+        )
+        if self.settings.vapour_pressure == "tmin":
+            weather["vp"] = (1000.0 * saturation_vapour_pressure(weather["tmin"])).astype(np.float32)
+        shape = (12, *elevation.shape)
+        unused = np.zeros(shape, dtype=np.float32)
+
+        def of_rows(layer: Floats | None) -> Floats:
+            if layer is None:
+                return unused
+            cut = layer[..., rows, :]
+            return np.ascontiguousarray(np.broadcast_to(cut, shape) if cut.ndim == 3 else cut)
+
+        def of_cells(layer: Floats | None) -> Floats:
+            return unused[0] if layer is None else of_rows(layer)
+
+        return kernels.Strip(
+            tmin=np.ascontiguousarray(weather["tmin"]),
+            tmax=np.ascontiguousarray(weather["tmax"]),
+            rain=np.ascontiguousarray(weather["prcp"]),
+            vapour=np.ascontiguousarray(weather["vp"]),
+            sun=of_rows(land.sun),
+            flat_sun=of_rows(land.flat_sun),
+            leaves=of_rows(land.leaves),
+            elevation=elevation,
+            northness=of_cells(land.northness),
+            share=of_cells(land.share),
+            height=of_cells(land.height),
+            slope=of_cells(land.slope),
+            hours=np.ascontiguousarray(land.hours[:, rows]),
+            block=land.block,
+        )
+
+    def _chunks(self, out: Floats, method: str, first_time: int, row: int, rows: int) -> Iterator[tuple[Where, bytes]]:
+        layers = dict(zip(kernels.LAYERS, out, strict=True))
+        # the sum of what the file holds, so that it is their sum in the file too
+        layers["eemt"] = layers["ebio"] + layers["eppt"]
+        for name in stored(self.settings):
+            for month in range(12):
+                yield (f"{name}_{method}", first_time + month, row), packed(layers[name][month], rows)
+
+
+def rules_of(method: str, settings: EemtSettings) -> kernels.Rules:
+    """Word settings as kernels take them."""
+    least, greatest = settings.solar_ratio_limits
+    return kernels.Rules(
+        method=METHODS.index(method),
+        pet=PETS.index(getattr(settings, f"pet_{method}")),
+        fao56=settings.net_radiation == "fao56",
+        clearness=settings.clearness,
+        omega=settings.omega,
+        annual_budyko=settings.budyko == "annual",
+        split_by_warmth=settings.npp_split == "warmth",
+        cold_npp=settings.cold_npp,
+        least_ratio=least,
+        greatest_ratio=greatest,
+        npp_floor=settings.npp_veg_floor if method == "veg" else settings.npp_floor,
+        centred=settings.npp_veg == "centred",
+        reference=settings.reference_temperature - FREEZING_POINT,
+        heat_capacity=settings.water_heat_capacity,
+        enthalpy=settings.biomass_enthalpy * 1e6,
+        pressure_gradient=PRESSURE_LAPSE,
+    )
+
+
+def stored(settings: EemtSettings) -> tuple[str, ...]:
+    """Return the variables that a tile holds for each method; the share of biomass follows from them."""
+    return (*ENERGIES, *(name for name in settings.keep if name != "fbio"))
+
+
+def _strips(height: int, rows: int) -> list[slice]:
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+def _needs(settings: EemtSettings) -> dict[str, tuple[int, str]]:
+    """Return the rasters that the settings need: the bands of each, and why."""
+    combined = {"penman", "penman_monteith"}
+    sloping = [method for method in ("topo", "veg") if method in settings.methods]
+    needs = {}
+    if sloping:
+        why = f"the method {sloping[0]}"
+        needs = {"mcwi": (1, why), "sun": (12, why), "flat_sun": (12, why)}
+    if "topo" in settings.methods:
+        needs["northness"] = (1, "the method topo")
+    if "trad" in settings.methods and settings.pet_trad in combined:
+        needs["flat_sun"] = (12, f"the method trad with pet {settings.pet}")
+    if sloping and settings.radiation_area == "horizontal":
+        needs["slope"] = (1, "radiation_area horizontal")
+    return needs
+
+
+def _read_land(args: argparse.Namespace, elevation: Floats, grid: Grid) -> Land:
+    settings: EemtSettings = args.settings
+    layers: dict[str, Floats] = {}
+    for name, (bands, why) in _needs(settings).items():
         path, what = getattr(args, name), name.replace("_", "-")
         if path is None:
-            raise InputError(f"--{what}: is missing; the method topo needs it")
+            raise InputError(f"--{what}: is missing; {why} needs it")
         values = read_on_grid(path, grid, what)
         if values.shape[0] != bands:
             raise InputError(f"{what}: {path} has {values.shape[0]} bands; {bands} are needed")
         layers[name] = values[0] if bands == 1 else values
-    return Slopes(**layers)
-
-
-def _strips(grid: Grid) -> Iterator[slice]:
-    height = max(1, CELLS_AT_ONCE // grid.width)
-    for start in range(0, grid.height, height):
-        yield slice(start, min(start + height, grid.height))
-
-
-def _weather(months: xr.Dataset, elevation: Floats, grid: Grid, rows: slice, lapse: LapseSettings) -> dict[str, Floats]:
-    return to_cells(months, elevation, grid.x, grid.y[rows], grid.crs, **lapse.model_dump())
-
-
-def _traditional(weather: dict[str, Floats], latitude: Doubles, days: Days, settings: EemtSettings) -> Energy:
-    hours = np.asarray(day_length(latitude, middle_days()[:, np.newaxis, np.newaxis]))
-    return traditional(
-        weather["tmin"],
-        weather["tmax"],
-        weather["prcp"],
-        hours,
-        days,
-        pet=settings.pet,
-        cold_npp=settings.cold_npp,
+    leaves, height = _read_plants(settings, grid) if "veg" in settings.methods else (None, None)
+    latitude, _, edges = grid.sun_geometry()
+    sun, flat_sun = layers.get("sun"), layers.get("flat_sun")
+    return Land(
+        elevation=elevation,
+        hours=np.asarray(day_length(latitude, middle_days()[:, np.newaxis, np.newaxis])),
+        block=np.repeat(np.arange(len(edges) - 1), np.diff(edges)),
+        sun=sun,
+        flat_sun=flat_sun,
+        northness=layers.get("northness"),
+        share=layers.get("mcwi"),
+        slope=layers.get("slope"),
+        leaves=leaves,
+        height=height,
     )
 
 
-def _topographic(
-    weather: dict[str, Floats], elevation: Floats, slopes: Slopes, days: Days, settings: EemtSettings
-) -> Energy:
-    return topographic(
-        weather["tmin"],
-        weather["tmax"],
-        weather["prcp"],
-        weather["vp"],
-        slopes.sun,
-        slopes.flat_sun,
-        elevation,
-        slopes.northness,
-        slopes.mcwi,
-        days,
-        wind=settings.wind,
-        albedo=settings.albedo,
-        omega=settings.omega,
-        net_radiation=settings.net_radiation,
-        solar_ratio_limits=settings.solar_ratio_limits,
-        npp_floor=settings.npp_floor,
-    )
+def _read_plants(settings: EemtSettings, grid: Grid) -> tuple[Floats, Floats]:
+    """Read leaf area (1 or 12, rows, columns) and canopy height on the cells of the tile."""
+    ndvi_file, height_file = str(settings.ndvi), str(settings.canopy_height)
+    ndvi = on_cells(ndvi_file, grid, "ndvi")
+    if len(ndvi) not in {1, 12}:
+        raise InputError(f"ndvi: {ndvi_file} has {len(ndvi)} bands; one, or twelve with January first, are needed")
+    _refuse_outside(ndvi, *NDVI_RANGE, f"ndvi: {ndvi_file}", "scaled whole numbers need their scale in the file")
+    heights = on_cells(height_file, grid, "canopy_height")
+    if len(heights) != 1:
+        raise InputError(f"canopy_height: {height_file} has {len(heights)} bands; one is needed")
+    # laser scans put bare ground some centimetres below itself
+    _refuse_outside(heights, -5.0, TALLEST, f"canopy_height: {height_file}", "it must be in metres above ground")
+    leaves = np.asarray(leaf_area_index(ndvi), dtype=np.float32)
+    if np.isnan(leaves[0] + heights[0]).all():
+        print(NO_VEGETATION.format(ndvi_file, height_file, "the tile"), file=sys.stderr)
+    return leaves, np.asarray(np.maximum(heights[0], 0.0), dtype=np.float32)
 
 
-def _put(result: xr.Dataset, method: str, energy: Energy, where: tuple[int, slice, slice]) -> None:
-    number, months, rows = where
-    for variable in VARIABLES:
-        result[f"{variable}_{method}"].values[months, rows] = getattr(energy, variable)
-    if method == "topo":
-        for name in COUNTS:
-            result[f"cells_{method}_{name}"].values[number] += getattr(energy, name)
+def _refuse_outside(values: Floats, lowest: float, highest: float, what: str, hint: str) -> None:
+    wrong = values[(values < lowest - 1e-3) | (values > highest + 1e-3)]
+    if wrong.size:
+        raise InputError(f"{what} is {wrong[0]:g} in places; {lowest:g} to {highest:g} is possible, {hint}")
 
 
-def _empty(climate: xr.Dataset, grid: Grid, settings: EemtSettings) -> xr.Dataset:
-    """Make the dataset of a tile, to be filled."""
-    shape = (climate.sizes["time"], *grid.shape)
+def _frame(climate: xr.Dataset, grid: Grid, settings: EemtSettings) -> xr.Dataset:
+    """Make all of a tile's dataset but its maps."""
     times = {name: climate[name].variable for name in ("time_bnds", "climatology_bounds") if name in climate}
-    result = xr.Dataset(
+    frame = xr.Dataset(
         coords={
             "time": climate["time"].variable,
             "y": ("y", grid.y, {"standard_name": "projection_y_coordinate", "units": "m"}),
@@ -156,18 +303,43 @@ def _empty(climate: xr.Dataset, grid: Grid, settings: EemtSettings) -> xr.Datase
             "title": "Effective energy and mass transfer",
             "source": f"eemt {eemt.__version__}",
             "references": CITATION,
+            "options": settings.model_dump_json(),
             **{name: climate.attrs[name] for name in ("period",) if name in climate.attrs},
         },
     )
+    for name in ("time", *times):
+        frame[name].encoding = CALENDAR
+    steps = climate.sizes["time"]
     for method in settings.methods:
-        for variable, meaning in VARIABLES.items():
-            result[f"{variable}_{method}"] = (
-                ("time", "y", "x"),
-                np.full(shape, np.nan, dtype=np.float32),
-                {"long_name": f"{meaning}, method {method}", "units": f"{ENERGY_UNITS} month-1", "grid_mapping": "crs"},
-            )
-    if "topo" in settings.methods:
-        for name, meaning in COUNTS.items():
-            values = np.zeros(shape[0] // 12, dtype=np.int64)
-            result[f"cells_topo_{name}"] = ("year", values, {"long_name": meaning, "units": "1"})
-    return result
+        for name in COUNTS_OF[method]:
+            about = {"long_name": COUNTS[name], "units": "1"}
+            frame[f"cells_{method}_{name}"] = ("year", np.zeros(steps // 12, np.int64), about)
+        for name, meaning in WATER.items():
+            about = {"long_name": meaning, "units": f"{kernels.WATER_UNIT:g} mm"}
+            frame[f"water_{method}_{name}"] = ("time", np.zeros(steps, np.int64), about)
+    return frame
+
+
+WATER = {
+    "effective": "sum over cells of effective precipitation",
+    "shared": "sum over cells of effective precipitation times wetness index",
+}
+
+
+def _layers(settings: EemtSettings) -> Mapping[str, Mapping[str, Any]]:
+    def about(variable: Variable, method: str) -> dict[str, str]:
+        units = f"{variable.units} month-1" if variable.summed else variable.units
+        return {"long_name": f"{variable.meaning}, method {method}", "units": units, "grid_mapping": "crs"}
+
+    return {
+        f"{name}_{method}": about(VARIABLES[name], method) for method in settings.methods for name in stored(settings)
+    }
+
+
+def _note(file: TileFile, year: int, tallies: Tallies) -> None:
+    for method, cells in tallies.cells.items():
+        for name in COUNTS_OF[method]:
+            file.note(f"cells_{method}_{name}", year, int(cells[kernels.COUNTS.index(name)]))
+        for name, sums in zip(WATER, tallies.water[method], strict=True):
+            for month in range(12):
+                file.note(f"water_{method}_{name}", 12 * year + month, int(sums[month]))

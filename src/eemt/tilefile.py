@@ -1,0 +1,99 @@
+"""The NetCDF file of one tile of `eemt transfer`: laid out first, then filled chunk by chunk.
+
+Chunks are compressed outside the HDF5 library, which has one thread for everything, by the same
+lossless filters that it would call, so that any reader of NetCDF-4 opens the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5netcdf
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from eemt.raster import whole_or_nothing
+
+CHUNK_CELLS = 65_536
+Where = tuple[str, int, int]  # variable, time, first row
+
+
+class TileFile:
+    """A file that is being filled.
+
+    Parameters
+    ----------
+    file : h5py.File
+    rows : int
+        Height of a chunk.
+    """
+
+    def __init__(self, file: h5py.File, rows: int) -> None:
+        self._file = file
+        self._open: dict[str, Any] = {}
+        self.rows = rows
+
+    def put(self, where: Where, chunk: bytes) -> None:
+        """Write what `packed` made of a chunk."""
+        name, time, row = where
+        if name not in self._open:
+            self._open[name] = self._file[name].id  # looking it up takes as long as writing
+        self._open[name].write_direct_chunk((time, row, 0), chunk)
+
+    def note(self, name: str, at: int, value: int) -> None:
+        """Write one number of a short variable."""
+        self._file[name][at] = value
+
+
+def chunk_rows(height: int, width: int) -> int:
+    """Return the height of the chunks of a tile, each as wide as the tile."""
+    return min(height, max(1, CHUNK_CELLS // width))
+
+
+def packed(values: npt.NDArray[np.float32], rows: int) -> bytes:
+    """Compress a chunk as the filters shuffle and deflate do, filled up where it is less than `rows` high."""
+    if values.shape[0] < rows:
+        values = np.concatenate([values, np.full((rows - values.shape[0], values.shape[1]), np.nan, np.float32)])
+    shuffled = np.ascontiguousarray(values, dtype="<f4").view(np.uint8).reshape(-1, 4).T.tobytes()
+    # bytes of floats repeat themselves at once or not at all: twice as fast as looking back further, and as small
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return deflate.compress(shuffled) + deflate.flush()
+
+
+@contextlib.contextmanager
+def tile_file(path: Path, frame: xr.Dataset, layers: Mapping[str, Mapping[str, Any]], rows: int) -> Iterator[TileFile]:
+    """Lay out a file and open it to be filled; it appears when the block ends.
+
+    Parameters
+    ----------
+    path : path
+    frame : Dataset
+        Coordinates, short variables and attributes.
+    layers : mapping
+        Attributes of the variables float32 (time, y, x) that are to be filled.
+    rows : int
+        Height of their chunks, see `chunk_rows`.
+    """
+    with whole_or_nothing(path) as partial:
+        frame.to_netcdf(partial, engine="h5netcdf")
+        with h5netcdf.File(partial, "a") as file:
+            for name, attributes in layers.items():
+                variable = file.create_variable(
+                    name,
+                    ("time", "y", "x"),
+                    "<f4",
+                    fillvalue=np.float32(np.nan),
+                    chunks=(1, rows, frame.sizes["x"]),
+                    compression="gzip",
+                    compression_opts=1,
+                    shuffle=True,
+                )
+                variable.attrs.update(attributes)
+        with h5py.File(partial, "r+") as opened:
+            yield TileFile(opened, rows)
