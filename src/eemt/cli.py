@@ -184,12 +184,16 @@ def _mosaic(command: argparse.ArgumentParser) -> None:
         "tiles", nargs="+", type=Path, metavar="TILE", help="GeoTIFFs, or NetCDF files of `eemt transfer`"
     )
     _out_file(command, "the map")
-    command.add_argument("--variable", metavar="NAME", help="of NetCDF tiles: eemt, ebio or eppt")
-    command.add_argument("--method", metavar="NAME", help="of NetCDF tiles: trad or topo")
+    command.add_argument(
+        "--variable",
+        metavar="NAME",
+        help="of NetCDF tiles: eemt, ebio or eppt, and as far as kept pet, aet, peff, npp, temperature or fbio",
+    )
+    command.add_argument("--method", metavar="NAME", help="of NetCDF tiles: trad, topo or veg")
     command.add_argument(
         "--year",
         metavar="YEAR",
-        help="of NetCDF tiles: a year, a period such as 1971-2000, or mean for the mean of all years",
+        help="of NetCDF tiles: a year, a period such as 1971-2000, or over all years mean, sd, trend or trend_p",
     )
 
 

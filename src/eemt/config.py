@@ -112,9 +112,9 @@ ALGORITHMS = {
     "sun": 1,
     "climate": 1,
     "transfer": 2,
-    "mosaic": 1,
+    "mosaic": 2,
     "summary": 1,
-    "report": 2,
+    "report": 3,
 }
 
 

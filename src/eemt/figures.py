@@ -72,6 +72,7 @@ STYLE = {
 MARGIN_LEFT, MARGIN_RIGHT, GAP = 0.62, 0.14, 0.2  # in
 TITLE_HEIGHT, TICKS_HEIGHT, BAR_HEIGHT = 0.3, 0.5, 0.55  # in
 LEAST_PANEL, TALLEST_PANEL = 1.5, 6.0  # in
+DOTS = 42  # along a map's longer side, where it is doubtful
 WIDE_SITE = 2.2  # width over height from which maps stand below one another
 
 
@@ -83,6 +84,7 @@ class Colours:
     low: float
     high: float
     label: str
+    words: tuple[str, ...] = ()  # for evenly spaced values, in place of numbers
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Panel:
     values: Floats
     colours: Colours
     shaded: bool = True
+    doubtful: npt.NDArray[np.bool_] | None = None  # where the map is dotted
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
@@ -248,6 +251,8 @@ def draw_map(
     west, south, east, north = (edge / 1000 for edge in grid.bounds)
     axes.imshow(drape(panel, shade), extent=(west, east, south, north), interpolation="auto")
     axes.set_aspect("equal", adjustable="box")
+    if panel.doubtful is not None:
+        _dots(axes, panel.doubtful, grid)
     axes.set_facecolor(MISSING)
     axes.set_title(panel.title, pad=4)
     axes.spines[:].set_visible(True)
@@ -265,6 +270,17 @@ def draw_map(
     if furniture:
         _scale_bar(axes, grid)
         _north_arrow(axes)
+
+
+def _dots(axes: Axes, where: npt.NDArray[np.bool_], grid: Grid) -> None:
+    """Dot the cells that are doubtful, evenly and few enough to leave the colours to be seen."""
+    step = max(1, round(max(where.shape) / DOTS))
+    first = step // 2
+    row, col = np.nonzero(where[first::step, first::step])
+    x, y = grid.x[first::step][col] / 1000, grid.y[first::step][row] / 1000
+    west, south, east, north = (edge / 1000 for edge in grid.bounds)
+    axes.scatter(x, y, s=1.1, color="black", linewidths=0, gid="doubtful")
+    axes.set(xlim=(west, east), ylim=(south, north))
 
 
 def scale_bar_length(width: float) -> float:
@@ -334,7 +350,14 @@ def _colour_bar(axes: Axes, group: Sequence[Panel]) -> None:
     mappable = ScalarMappable(Normalize(colours.low, colours.high), colours.cmap)
     bar = axes.figure.colorbar(mappable, cax=axes, orientation="horizontal", extend=extend, extendfrac=0.04)
     bar.outline.set_linewidth(0.5)
-    bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    if colours.words:
+        bar.set_ticks(list(np.linspace(colours.low, colours.high, len(colours.words))), labels=list(colours.words))
+        # within the figure, where the bar ends at its edge
+        first, *_, last = bar.ax.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
+    else:
+        bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
     bar.ax.tick_params(length=2, pad=2)
     bar.set_label(colours.label, labelpad=2)
 
@@ -344,10 +367,44 @@ def _finite(*arrays: Floats) -> npt.NDArray[np.float64]:
     return np.concatenate([np.asarray(a, dtype=np.float64)[np.isfinite(a)].ravel() for a in arrays] or [np.empty(0)])
 
 
-def difference(topo: Floats, trad: Floats) -> Panel:
-    """Map of what topography changes, centred on no change."""
-    change = topo - trad
-    return Panel("TOPO minus TRAD", change, diverging("RdBu_r", f"Difference of EEMT ({ANNUAL})", change))
+DIFFERENCES = (("topo", "trad"), ("veg", "topo"))  # what topography changes, and what plants do
+
+
+def differences(eemt: Mapping[str, Floats]) -> list[Panel]:
+    """Make maps of what each method changes, centred on no change and in the same colours."""
+    pairs = [pair for pair in DIFFERENCES if set(pair) <= set(eemt)] or [("veg", "trad")]
+    changes = {(new, old): eemt[new] - eemt[old] for new, old in pairs if {new, old} <= set(eemt)}
+    colours = diverging("RdBu_r", f"Difference of EEMT ({ANNUAL})", *changes.values())
+    return [Panel(f"{new.upper()} minus {old.upper()}", change, colours) for (new, old), change in changes.items()]
+
+
+def variable_panels(
+    by_method: Mapping[str, Floats], cmap: str, symbol: str, label: str, shaded: bool = True
+) -> list[Panel]:
+    """Make maps of any variable by method, in the same colours."""
+    colours = sequential(cmap, label, *by_method.values())
+    return [Panel(f"{symbol} {method.upper()}", values, colours, shaded) for method, values in by_method.items()]
+
+
+def trend_panels(slopes: Mapping[str, Floats], chances: Mapping[str, Floats], level: float) -> list[Panel]:
+    """Make maps of EEMT's trend by method, dotted where its p-value is `level` or more.
+
+    Parameters
+    ----------
+    slopes, chances : mapping of str to (rows, cols) array of float
+        By method [MJ m-2 yr-1 for ten years], and its p-value [-].
+    level : float
+    """
+    colours = diverging("BrBG", f"Trend of EEMT ({ANNUAL} in ten years)", *slopes.values())
+    return [
+        Panel(f"Trend {method.upper()}", values, colours, shaded=False, doubtful=chances[method] >= level)
+        for method, values in slopes.items()
+    ]
+
+
+def edge_panel(flags: Floats) -> Panel:
+    """Make a map of where water may come from beyond the edge of the elevation model."""
+    return Panel("Edge", flags, Colours("Oranges", 0.0, 1.0, "Water from beyond the edge", ("none", "possible")))
 
 
 def eemt_panels(eemt: Mapping[str, Floats]) -> list[Panel]:
@@ -382,6 +439,5 @@ def overview(grid: Grid, elevation: Floats, sun: Floats | None, eemt: Mapping[st
     """
     first = elevation_panel(elevation) if sun is None else sun_panel(sun)
     panels = [first, *eemt_panels(eemt)]
-    if {"trad", "topo"} <= set(eemt):
-        panels.append(difference(eemt["topo"], eemt["trad"]))
+    panels += differences(eemt)
     return maps(panels, grid, hillshade(elevation, grid), width=3.5 * len(panels), stacked=False)

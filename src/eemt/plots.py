@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eemt.figures import (
     ANNUAL,
@@ -98,6 +99,38 @@ def elevation_profile(profiles: Mapping[str, Profile]) -> Figure:
     axes.set_ylabel(f"EEMT ({ANNUAL})")
     axes.grid()
     axes.legend(loc="best")
+    return figure
+
+
+@styled
+def years(means: Mapping[str, Sequence[float]], labels: Sequence[str]) -> Figure:
+    """Draw the mean EEMT of the map year by year.
+
+    Parameters
+    ----------
+    means : mapping
+        By method [MJ m-2 yr-1].
+    labels : sequence of str
+        The years.
+    """
+    figure = Figure(figsize=(6.6, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    when = [int(label) for label in labels]
+    for method, values in means.items():
+        axes.plot(
+            when,
+            values,
+            color=METHOD_COLOUR[method],
+            linewidth=1.6,
+            marker="o",
+            markersize=3.5 if len(when) < 40 else 2,
+            label=method.upper(),
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(min(len(when), 12), integer=True))
+    axes.margins(y=0.12)
+    axes.set_ylabel(f"Mean EEMT ({ANNUAL})")
+    axes.grid(axis="y")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0.2)
     return figure
 
 

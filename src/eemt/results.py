@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,33 @@ from rasterio.windows import Window
 
 from eemt import raster
 from eemt.config import Site, check_section
+from eemt.energy.eemt import COUNTS
 from eemt.errors import InputError
 from eemt.grid import Grid
 from eemt.plots import Profile
+from eemt.products import MEAN, STATISTICS
+from eemt.stages.wetness import EDGE_CELLS, EDGE_SHARE
 
 MOST_CELLS = 1200  # of a map's longer side; larger maps are read averaged to it
 STRIP = 256  # rows read at a time where every cell counts
+CELLS = "EEMT_CELLS_"  # begins the tags that count cells
+SIGNIFICANT = 0.05  # p-value under which a trend counts as one
 LOWEST, HIGHEST = -1000, 9000  # m, around every elevation on land
-SUMMARY_COLUMNS = ("variable", "method", "year", "month", "mean", "sd", "min", "max", "p5", "p50", "p95", "area_km2")
+SUMMARY_COLUMNS = (
+    "variable",
+    "method",
+    "year",
+    "month",
+    "mean",
+    "sd",
+    "min",
+    "max",
+    "p5",
+    "p50",
+    "p95",
+    "cells",
+    "area_km2",
+)
 
 
 @dataclass(frozen=True)
@@ -45,25 +64,28 @@ class Run:
     @property
     def years(self) -> list[str]:
         """Years or periods that were computed."""
-        return [year for year in self.summary["year"].unique() if year != "mean"]
+        return _years(self.summary)
 
-    def path(self, variable: str, method: str) -> Path:
-        """File of a map."""
-        return self.folder / "maps" / f"{variable}_{method}_{self.label}.tif"
+    @property
+    def sloping(self) -> bool:
+        """Whether a method rests on the sun and the water of slopes."""
+        return bool({"topo", "veg"} & set(self.methods))
 
-    def read(self, name: str | Path, bands: int | None = None) -> npt.NDArray[np.float32]:
-        """Read a raster's first bands, or all, for showing (bands, rows, columns), averaged where it is large."""
-        path = self.folder / name
-        with raster.open_raster(path, "report") as source:
-            if (source.height, source.width) != self.source_grid.shape:
-                raise InputError(
-                    f"report: {path} has {source.height} x {source.width} cells, the elevation "
-                    f"{self.source_grid.height} x {self.source_grid.width}; run the stage that wrote it again"
-                )
+    def path(self, variable: str, method: str, label: str = "") -> Path:
+        """File of a map, by default of what the report is about: the year, or the mean of all."""
+        return self.folder / "maps" / f"{variable}_{method}_{label or self.label}.tif"
+
+    def read(self, name: str | Path, bands: int | None = None, grid: Grid | None = None) -> npt.NDArray[np.float32]:
+        """Read a raster's first bands, or all, for showing (bands, rows, columns), averaged where it is large.
+
+        It may reach beyond the maps, as the elevation does. `grid` has other cells of the same area.
+        """
+        with raster.open_raster(self.folder / name, "report") as source:
             numbers = list(range(1, (bands or source.count) + 1))
             masked = source.read(
                 numbers,
-                out_shape=(len(numbers), *self.grid.shape),
+                window=raster.window_on_grid(source, self.source_grid, "report"),
+                out_shape=(len(numbers), *(grid or self.grid).shape),
                 resampling=Resampling.average,
                 masked=True,
                 out_dtype="float32",
@@ -71,12 +93,17 @@ class Run:
         values: npt.NDArray[np.float32] = masked.filled(np.nan)
         return values
 
-    def annual(self, variable: str) -> dict[str, npt.NDArray[np.float32]]:
+    def annual(self, variable: str, label: str = "") -> dict[str, npt.NDArray[np.float32]]:
         """Read the annual maps of a variable by method."""
         return {
-            method: self.read(self.path(variable, method).relative_to(self.folder), bands=1)[0]
+            method: self.read(self.path(variable, method, label).relative_to(self.folder), bands=1)[0]
             for method in self.methods
         }
+
+    def has(self, variable: str, label: str) -> bool:
+        """Whether there are such maps, by the summary."""
+        rows = self.summary
+        return bool(((rows["variable"] == variable) & (rows["year"] == label)).any())
 
 
 def open_run(results: Path, settings: Mapping[str, Any]) -> Run:
@@ -89,10 +116,16 @@ def open_run(results: Path, settings: Mapping[str, Any]) -> Run:
     """
     site: Site = check_section(Site, settings, "settings")
     summary = _read_summary(results / "summary.csv")
-    years = [year for year in summary["year"].unique() if year != "mean"]
-    label = "mean" if len(years) > 1 else years[0]
-    source_grid = raster.read_grid(results / "dem" / "dem.tif", "report")
+    years = _years(summary)
+    if not years:
+        raise InputError(f"report: {results / 'summary.csv'} has no year")
+    label = MEAN if len(years) > 1 else years[0]
+    source_grid = raster.read_grid(results / "maps" / f"eemt_{site.eemt.methods[0]}_{label}.tif", "report")
     return Run(results, site, summary, label, source_grid, shown_grid(source_grid))
+
+
+def _years(summary: pd.DataFrame) -> list[str]:
+    return [year for year in summary["year"].unique() if year not in STATISTICS]
 
 
 def shown_grid(grid: Grid, most: int = MOST_CELLS) -> Grid:
@@ -126,6 +159,7 @@ class Slopes:
     facing: dict[str, tuple[float, float]]
     cells: tuple[int, int]
     profiles: dict[str, Profile]
+    significant: dict[str, float] = field(default_factory=dict)  # share of cells with a trend
 
 
 def survey(run: Run) -> Slopes:
@@ -133,15 +167,16 @@ def survey(run: Run) -> Slopes:
     bins = HIGHEST - LOWEST
     sums = {method: np.zeros((3, bins)) for method in run.methods}  # number, sum and sum of squares a metre
     facing = {method: np.zeros((2, 2)) for method in run.methods}  # number and sum, north and south
+    trends = {method: np.zeros(2) for method in run.methods if run.has("eemt", "trend_p")}  # cells, and with a trend
     lowest, highest = math.inf, -math.inf
     for top in range(0, run.source_grid.height, STRIP):
         rows = slice(top, min(top + STRIP, run.source_grid.height))
-        elevation = _rows(run.folder / "dem" / "dem.tif", rows)
-        northness = _rows(run.folder / "terrain" / "northness.tif", rows)
+        elevation = _rows(run, "dem/dem.tif", rows)
+        northness = _rows(run, "terrain/northness.tif", rows)
         if np.isfinite(elevation).any():
             lowest, highest = min(lowest, float(np.nanmin(elevation))), max(highest, float(np.nanmax(elevation)))
         for method in run.methods:
-            eemt_rows = _rows(run.path("eemt", method), rows)
+            eemt_rows = _rows(run, run.path("eemt", method).relative_to(run.folder), rows)
             known = np.isfinite(eemt_rows) & np.isfinite(elevation)
             values = eemt_rows[known].astype(np.float64)
             metre = np.clip(np.floor(elevation[known]) - LOWEST, 0, bins - 1).astype(np.intp)
@@ -149,18 +184,28 @@ def survey(run: Run) -> Slopes:
                 sums[method][power] += np.bincount(metre, values**power, bins)
             for side, chosen in enumerate((northness[known] > 0, northness[known] < 0)):
                 facing[method][side] += chosen.sum(), values[chosen].sum()
+            if method in trends:
+                p = _rows(run, run.path("eemt", method, "trend_p").relative_to(run.folder), rows)
+                trends[method] += np.isfinite(p).sum(), (p < SIGNIFICANT).sum()
     if lowest > highest:
         raise InputError(f"report: {run.folder / 'dem' / 'dem.tif'} has no valid cell")
     means = {m: (_ratio(*f[0]), _ratio(*f[1])) for m, f in facing.items() if f[:, 0].all()}
     first = facing[run.methods[0]]
     return Slopes(
-        lowest, highest, means, (int(first[0, 0]), int(first[1, 0])), {m: _profile(s) for m, s in sums.items()}
+        lowest=lowest,
+        highest=highest,
+        facing=means,
+        cells=(int(first[0, 0]), int(first[1, 0])),
+        profiles={m: _profile(s) for m, s in sums.items()},
+        significant={m: _ratio(*t) for m, t in trends.items() if t[0]},
     )
 
 
-def _rows(path: Path, rows: slice) -> npt.NDArray[np.float32]:
-    with raster.open_raster(path, "report") as source:
-        window = Window.from_slices(rows, slice(0, source.width))
+def _rows(run: Run, name: str | Path, rows: slice) -> npt.NDArray[np.float32]:
+    """Read rows of the maps out of a raster that covers them."""
+    with raster.open_raster(run.folder / name, "report") as source:
+        whole = raster.window_on_grid(source, run.source_grid, "report")
+        window = Window(whole.col_off, whole.row_off + rows.start, whole.width, rows.stop - rows.start)
         masked = source.read(1, window=window, masked=True, out_dtype="float32")
     values: npt.NDArray[np.float32] = masked.filled(np.nan)
     return values
@@ -185,3 +230,48 @@ def _profile(sums: npt.NDArray[np.float64], most: int = 40) -> Profile:
     mean = total / number
     deviation = np.sqrt(np.maximum(squares / number - mean**2, 0.0))
     return Profile((edges + step / 2 + LOWEST)[enough], mean, deviation)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cells in which a method left what it was made for."""
+
+    method: str
+    meaning: str
+    cells: int
+    share: float  # of the cells that the method has values for
+
+
+def counts(run: Run) -> list[Count]:
+    """Read from the maps of EEMT how often each method left its domain; what never happened is left out."""
+    found = []
+    for method in run.methods:
+        rows = run.summary[(run.summary["variable"] == "eemt") & (run.summary["method"] == method)]
+        valid = float(rows[(rows["year"] == run.label) & (rows["month"] == 0)]["cells"].iloc[0])
+        with raster.open_raster(run.path("eemt", method), "report") as source:
+            tags = source.tags()
+        for tag, text in sorted(tags.items()):
+            cells = int(float(text)) if tag.startswith(CELLS) else 0
+            if cells:
+                name = tag.removeprefix(CELLS).lower()
+                meaning = COUNTS.get(name, f"cells of the kind {name.replace('_', ' ')}")
+                found.append(Count(method, meaning, cells, cells / max(valid, cells)))
+    return found
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Cells that may get water from beyond the edge of the elevation model."""
+
+    cells: int
+    share: float
+
+
+def edge(run: Run) -> Edge | None:
+    """Read how many cells may get water from beyond the edge; None where no method needs the wetness."""
+    path = run.folder / "wetness" / "area.tif"
+    if not (run.sloping or path.exists()):
+        return None
+    with raster.open_raster(path, "report") as source:
+        tags = source.tags()
+    return Edge(int(tags[EDGE_CELLS]), float(tags[EDGE_SHARE])) if EDGE_CELLS in tags else None

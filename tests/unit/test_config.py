@@ -139,7 +139,8 @@ def test_no_number_is_taken_for_a_path(text: str):
 def test_embedded_default_is_valid_and_shows_every_key_in_use():
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     site = next(iter(load_config(raw).sites.values()))
-    shown = {**raw, **next(iter(raw["sites"].values()))}
+    own = next(iter(raw["sites"].values()))
+    shown = {name: {**raw.get(name, {}), **own.get(name, {})} for name in SECTIONS}
     for name, section in SECTIONS.items():
         settings = getattr(site, name)
         for key, field in section.model_fields.items():

@@ -84,9 +84,37 @@ def test_methods_share_their_colours_and_one_bar():
 
 
 def test_difference_is_centred_on_no_change():
-    panel = figures.difference(np.array([[1.0, 9.0]]), np.array([[2.0, 3.0]]))
+    panel, of_plants = figures.differences(
+        {"trad": np.array([[2.0, 3.0]]), "topo": np.array([[1.0, 9.0]]), "veg": np.array([[1.0, 1.0]])}
+    )
     assert panel.colours.low == -panel.colours.high
     assert panel.values.tolist() == [[-1.0, 6.0]]
+    assert (of_plants.title, of_plants.values.tolist()) == ("VEG minus TOPO", [[0.0, -8.0]])
+    assert of_plants.colours == panel.colours
+
+
+def test_plants_are_compared_with_climate_alone_where_there_is_nothing_else():
+    (panel,) = figures.differences({"trad": np.ones((2, 2)), "veg": np.zeros((2, 2))})
+    assert panel.title == "VEG minus TRAD"
+    assert figures.differences({"topo": np.ones((2, 2))}) == []
+
+
+def test_trends_are_dotted_where_they_may_be_chance():
+    slope, chance = hills(60, 80) - 2000, np.full((60, 80), 0.5)
+    chance[:, :40] = 0.01
+    grid = grid_of(60, 80)
+    (panel,) = figures.trend_panels({"topo": slope}, {"topo": chance}, 0.05)
+    (axes,) = map_axes(figures.maps([panel], grid, figures.hillshade(slope, grid)))
+    dots = next(artist for artist in axes.collections if artist.get_gid() == "doubtful").get_offsets()
+    assert len(dots) == 30 * 20
+    assert dots[:, 0].min() * 1000 > grid.west + 40 * 30
+
+
+def test_years_are_drawn_as_given():
+    figure = plots.years({"trad": [1.0, 3.0, 2.0]}, ["2001", "2002", "2004"])
+    (line,) = figure.axes[0].lines
+    assert line.get_xdata().tolist() == [2001, 2002, 2004]
+    assert line.get_ydata().tolist() == [1.0, 3.0, 2.0]
 
 
 def test_ratio_is_centred_on_one():

@@ -69,7 +69,7 @@ def test_vegetation_is_an_input_of_its_method_alone(tmp_path: Path):
 
 
 def test_files_of_a_grid_are_found_by_their_pattern(tmp_path: Path):
-    for name in ("tmin_2001.nc", "tmin_2002.nc", "tx_2001.nc", "other.nc"):
+    for name in ("tmin_2001.nc", "tmin_2002.nc", "tx_2001.nc", "prcp_2001.nc", "other.nc"):
         (tmp_path / name).touch()
     climate = {
         "source": "grid",
@@ -78,7 +78,7 @@ def test_files_of_a_grid_are_found_by_their_pattern(tmp_path: Path):
         "years": [2001, 2002],
     }
     names = [Path(path).name for path in plan(tmp_path, climate=climate).climate_files]
-    assert names == ["tmin_2001.nc", "tmin_2002.nc", "tx_2001.nc"]
+    assert names == ["prcp_2001.nc", "tmin_2001.nc", "tmin_2002.nc", "tx_2001.nc"]
     climate["files"] = str(tmp_path / "{variable}-{year}.nc")
     with pytest.raises(InputError, match="no file is named"):
         _ = plan(tmp_path, climate=climate).climate_files

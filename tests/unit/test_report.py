@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-import xarray as xr
 
-from eemt import raster, report
+from eemt import citations, origins, pictures, raster, report
+from eemt.climate.daymet.source import CITATION
+from eemt.climate.station import StationSource
+from eemt.dem.datasets import DATA_SETS
+from eemt.energy.eemt import COUNTS, COUNTS_OF
 from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.results import open_run, shown_grid, survey
+from eemt.products import summarise
+from eemt.results import counts, edge, open_run, shown_grid, survey
 from eemt.stages import report as stage
+from eemt.stages.climate import TIME_ENCODING
 
 SITE = {
     "dem": {"source": "dem.tif"},
@@ -32,83 +37,117 @@ MONTH_BANDS = [f"{month:02d}" for month in range(1, 13)]
 SEASON = np.array([0, 0, 0.3, 0.7, 1.5, 2.0, 2.4, 2.2, 1.5, 0.7, 0.1, 0]) / 11.4
 
 
-def settings(methods=("trad", "topo"), parts=True, years=None):
+STATION_MONTHS = "month,tmin_degC,tmax_degC,prcp_mm,vp_Pa"
+PLANTS = {"ndvi": "leaves.tif", "canopy_height": "trees.tif"}
+
+
+def settings(methods=("trad", "topo"), parts=True, years=None, **eemt):
     climate = SITE["climate"] if years is None else {**SITE["climate"], "normals_period": None, "years": years}
-    return {**SITE, "climate": climate, "eemt": {"methods": list(methods)}, "outputs": {"parts": parts}}
+    plants = PLANTS if "veg" in methods else {}
+    return {
+        **SITE,
+        "climate": climate,
+        "eemt": {"methods": list(methods), **plants, **eemt},
+        "outputs": {"parts": parts},
+    }
 
 
-def make_results(folder, shape=(90, 110), methods=("trad", "topo"), parts=True, labels=("1971-2000",), cells=None):
-    """Leave what a run leaves: ridges and valleys, with a sliver of missing cells along two edges."""
+def make_results(
+    folder, shape=(90, 110), methods=("trad", "topo"), parts=True, labels=("1971-2000",), cells=None, rim=0, keep=()
+):
+    """Leave what a run leaves: ridges and valleys, with a sliver of missing cells along two edges.
+
+    The elevation reaches `rim` cells beyond the maps.
+    """
     grid = Grid("EPSG:32613", 471_720.0, 4_427_880.0, 30.0, 30.0, shape[1], shape[0])
-    x, y = np.meshgrid(np.arange(shape[1]) * 30.0, np.arange(shape[0]) * 30.0)
-    elevation = 2000 + 0.12 * x + 160 * np.sin(y / 260) + 90 * np.sin(x / 330 + y / 700)
-    missing = (x < y / 20 - 60) | (x > x.max() - 30 + y / 40) if min(shape) > 20 else np.zeros(shape, bool)
-    elevation[missing] = np.nan
+    whole = grid.window(slice(-rim, shape[0] + rim), slice(-rim, shape[1] + rim))
+    elevation = ridges(whole)
+    raster.write_geotiff(folder / "dem/dem.tif", elevation.astype("float32"), whole, ["elevation"], "m")
+    elevation = elevation[rim : rim + shape[0], rim : rim + shape[1]]
+    missing = np.isnan(elevation)
     north, east = np.gradient(elevation, -30.0, 30.0)
     northness = -north / np.sqrt(1 + north**2 + east**2)
+    y = np.broadcast_to(np.arange(shape[0])[:, None] * 30.0, shape)
     put = {
-        "dem/dem.tif": elevation,
         "terrain/northness.tif": northness,
         "wetness/twi.tif": 7 + np.sin(y / 120) * 2,
         "wetness/mcwi.tif": 1 + 0.3 * np.sin(y / 120),
     }
     for name, values in put.items():
         raster.write_geotiff(folder / name, values.astype("float32"), grid, [name.split("/")[1][:-4]], "-")
+    flags = np.stack([100 + y, y < 120]).astype("float32")
+    reached = {"EDGE_CELLS": int(flags[1].sum()), "EDGE_SHARE": f"{flags[1].mean():.6g}"}
+    raster.write_geotiff(folder / "wetness/area.tif", flags, grid, ["area", "edge"], "m", reached)
     flat = np.broadcast_to((1 + 10 * SEASON)[:, None, None] * 80_000, (12, *shape))
     for name, values in {"global": flat * (1 - 0.4 * northness), "flat_global": flat, "insolation": flat / 500}.items():
         bands = np.where(missing, np.nan, values).astype("float32")
         raster.write_geotiff(folder / f"sun/monthly_{name}.tif", bands, grid, MONTH_BANDS, "Wh m-2")
     write_climate(folder, labels)
-    write_maps(folder, grid, elevation, northness, methods, parts, labels, cells or {})
+    write_maps(folder, grid, elevation, northness, methods, parts, labels, cells or {}, keep)
     return folder
 
 
-def write_climate(folder, labels):
-    time = pd.date_range("2001-01-15", periods=12 * len(labels), freq="30D" if len(labels) == 1 else "MS")
-    month = np.tile(np.arange(12), len(labels)) if len(labels) > 1 else np.arange(12)
-    warm = -np.cos(2 * np.pi * month / 12)
-    stack = lambda values: (("time", "y", "x"), np.asarray(values, "float32")[:, None, None])  # noqa: E731
-    raster.write_netcdf(
-        folder / "climate" / "climate.nc",
-        xr.Dataset(
-            {
-                "tmin": stack(2 + 11 * warm),
-                "tmax": stack(18 + 12 * warm),
-                "prcp": stack(36 + 20 * warm),
-                "vp": stack(700 + 300 * warm),
-                "elevation": (("y", "x"), np.array([[1594.0]], "float32")),
-            },
-            {"time": time},
-            {"title": "Waterdale, Colorado <COOP 058839>", "source": "NCDC monthly normals", "period": "1971-2000"},
-        ),
-    )
+def ridges(grid):
+    x, y = np.meshgrid(grid.x - 471_735.0, 4_427_865.0 - grid.y)
+    elevation = 2000 + 0.12 * x + 160 * np.sin(y / 260) + 90 * np.sin(x / 330 + y / 700)
+    missing = (x < y / 20 - 60) | (x > x.max() - 30 + y / 40)
+    return np.where(missing & (min(grid.shape) > 20), np.nan, elevation)
 
 
-def write_maps(folder, grid, elevation, northness, methods, parts, labels, cells):
+def write_climate(folder, labels, stations=1):
+    """Let the program itself make the climate, of a station's table."""
+    single = labels[0].isdigit()
+    places = [("Waterdale", 40.43, -105.21, 1594.0), ("Gross", 39.94, -105.36, 2430.0), ("Hill", 40.0, -105.3, 1900.0)]
     rows = []
-    for number, label in enumerate([*labels, "mean"]):
+    for name, latitude, longitude, height in places[:stations]:
+        for number, label in enumerate(labels):
+            for month in range(12):
+                warm = -np.cos(2 * np.pi * month / 12)
+                cold = 0.005 * (height - 1594) - 0.1 * number
+                row = [month + 1, 2 + 11 * warm - cold, 18 + 12 * warm - cold, 56 + 20 * warm, 500.0]
+                row += [label] if single else []
+                rows.append([*row, name, latitude, longitude, height] if stations > 1 else row)
+    columns = STATION_MONTHS.split(",") + ["year"] * single
+    columns += ["station", "latitude", "longitude", "elevation_m"] if stations > 1 else []
+    table = folder / "station <COOP 058839>.csv"
+    pd.DataFrame(rows, columns=columns).to_csv(table, index=False)
+    years = (int(labels[0]), int(labels[-1])) if single else None
+    period = None if single else tuple(map(int, labels[0].split("-")))
+    here = {"elevation": 1594.0, "latitude": 40.43, "longitude": -105.21} if stations == 1 else {}
+    source = StationSource(table, years=years, normals_period=period, **here)
+    dataset = source.monthly()
+    dataset["time"].encoding.update(TIME_ENCODING)
+    raster.write_netcdf(folder / "climate" / "climate.nc", dataset)
+
+
+def write_maps(folder, grid, elevation, northness, methods, parts, labels, cells, keep):
+    years = {}
+    for number, label in enumerate(labels):
         for method in methods:
             north = 346 * northness * 0.022 if method == "topo" else 0.0
             ebio = (0.39 * elevation - 187) * 0.022 + north + (number % 3) * 0.5
+            if method == "veg":
+                ebio[3:6, 4:9] = np.nan
             eppt = 0.15 * ebio + 1.0
-            for name, year in {"eemt": ebio + eppt, "ebio": ebio, "eppt": eppt}.items():
-                if name != "eemt" and not parts:
-                    continue
-                bands = np.concatenate([year[None], SEASON[:, None, None] * year]).astype("float32")
-                path = folder / "maps" / f"{name}_{method}_{label}.tif"
-                tags = cells if (name, method) == ("eemt", "topo") else {}
-                with raster.cog_writer(path, grid, ["year", *MONTH_BANDS], "MJ m-2", tags) as target:
-                    target.write(bands)
-                rows += [summary_row(name, method, label, month, band) for month, band in enumerate(bands)]
-    pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
-
-
-def summary_row(variable, method, label, month, band):
-    values = band[np.isfinite(band)].astype("float64")
-    row = {"site": "ridge", "variable": variable, "method": method, "year": label, "month": month}
-    row |= {"mean": values.mean(), "sd": values.std(), "min": values.min(), "max": values.max()}
-    row |= {f"p{p}": np.percentile(values, p) for p in (5, 50, 95)}
-    return row | {"cells": values.size, "area_km2": values.size * 900 / 1e6}
+            found = {"eemt": ebio + eppt, "ebio": ebio, "eppt": eppt, **dict.fromkeys(keep, 0.5 + 0.01 * ebio)}
+            for name, year in found.items():
+                if name not in {"ebio", "eppt"} or parts:
+                    bands = np.concatenate([year[None], SEASON[:, None, None] * year])
+                    years.setdefault((name, method), {})[label] = bands
+    written = []
+    for (name, method), by_label in years.items():
+        stack = np.stack(list(by_label.values()))
+        by_label["mean"] = stack.mean(axis=0)
+        if len(labels) > 2:
+            by_label |= {"sd": stack.std(axis=0, ddof=1), "trend": stack[-1] - stack[0]}
+            by_label["trend_p"] = np.where(np.isnan(stack[0]), np.nan, np.where(northness > 0, 0.01, 0.4))
+        for label, bands in by_label.items():
+            path = folder / "maps" / f"{name}_{method}_{label}.tif"
+            tags = cells.get(method, {}) if name == "eemt" else {}
+            with raster.cog_writer(path, grid, ["year", *MONTH_BANDS], "MJ m-2", tags) as target:
+                target.write(bands.astype("float32"))
+            written.append(path)
+    summarise(written, "ridge").to_csv(folder / "summary.csv", index=False)
 
 
 def make_benchmarks(folder):
@@ -126,7 +165,7 @@ def make_benchmarks(folder):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    cells = {"EEMT_CELLS_SOLAR_RATIO_CLAMPED": 0, "EEMT_CELLS_ELEVATION_OUT_OF_RANGE": 1234}
+    cells = {"topo": {"EEMT_CELLS_SOLAR_RATIO_CLAMPED": 0, "EEMT_CELLS_ELEVATION_OUT_OF_RANGE": 1234}}
     return make_results(tmp_path_factory.mktemp("ridge"), cells=cells)
 
 
@@ -146,7 +185,8 @@ def mean_of(results, name):
 def text_of(html):
     """Give the words a reader sees, without pictures, styles and tags."""
     body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body).replace("\u202f", ""))
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body).replace("\u202f", "")).replace("&#39;", "'")
+    return re.sub(r" ([.,;:)])", r"\1", words)
 
 
 def write(folder, out, **options):
@@ -253,8 +293,8 @@ def test_methods_state_the_settings(results, tmp_path):
 
 def test_cells_outside_the_models_domain_are_reported_and_none_are_not(page):
     text = text_of(page)
-    assert "1234 cells lie outside 580 to 2800 m" in text
-    assert "was held at that bound" not in text
+    assert f"TOPO 1234 13 % {COUNTS['elevation_out_of_range']}" in text
+    assert COUNTS["solar_ratio_clamped"] not in text
 
 
 def test_run_times_are_summed_by_rule(tmp_path):
@@ -289,6 +329,8 @@ def test_several_years_show_their_mean_and_a_row_each(tmp_path):
     folder = make_results(tmp_path, (40, 50), labels=("2003", "2004", "2005"))
     text = text_of(write(folder, tmp_path / "report.html", years=[2003, 2005]))
     assert "Mean of 2003 to 2005" in text
+    assert "How much years differ" in text and "Trend of EEMT over 2003 to 2005" in text
+    assert "t test with 1 degrees of freedom" in text
     assert f"{mean_of(folder, 'eemt_topo_mean'):.1f} ±" in text
     for year in ("2003", "2004", "2005"):
         assert f"{mean_of(folder, f'eemt_topo_{year}'):.2f}" in text
@@ -344,6 +386,7 @@ def test_profile_rises_where_eemt_rises_with_elevation(results):
         "maps/ebio_trad_1971-2000.tif",
         "sun/monthly_global.tif",
         "wetness/mcwi.tif",
+        "wetness/area.tif",
     ],
 )
 def test_missing_file_is_named_in_one_line(name, results, tmp_path):
@@ -392,5 +435,213 @@ def test_map_of_another_size_is_named(tmp_path):
     folder = make_results(tmp_path, (40, 50))
     other = Grid("EPSG:32613", 471_720.0, 4_427_880.0, 30.0, 30.0, 20, 20)
     raster.write_geotiff(folder / "wetness" / "twi.tif", np.ones(other.shape, "float32"), other, ["twi"], "-")
-    with pytest.raises(InputError, match=r"twi\.tif has 20 x 20 cells, the elevation 40 x 50"):
+    with pytest.raises(InputError, match=r"twi\.tif is not on the cells"):
         write(folder, tmp_path / "report.html")
+
+
+def test_edge_and_every_count_of_every_method_are_told(tmp_path):
+    methods = ("trad", "topo", "veg")
+    cells = {method: {f"EEMT_CELLS_{name.upper()}": 7 for name in COUNTS_OF[method]} for method in methods}
+    folder = make_results(tmp_path, (40, 50), methods=methods, cells=cells)
+    text = text_of(write(folder, tmp_path / "report.html", methods=methods))
+    for method in methods:
+        for name in COUNTS_OF[method]:
+            assert (
+                f"{method.upper()} 7 0.3 % {COUNTS[name]}" in text or f"{method.upper()} 7 0.4 % {COUNTS[name]}" in text
+            )
+    assert "To 200 cells (10 %) water may flow from beyond the edge" in text
+    run = open_run(folder, settings(methods=methods))
+    assert len(counts(run)) == sum(map(len, COUNTS_OF.values()))
+    assert edge(run).share == pytest.approx(0.1)
+
+
+def test_plants_change_is_shown_beside_that_of_topography(tmp_path):
+    methods = ("trad", "topo", "veg")
+    folder = make_results(tmp_path, (40, 50), methods=methods)
+    html = write(folder, tmp_path / "report.html", methods=methods)
+    assert "TOPO minus TRAD and VEG minus TOPO" in html
+    topo, veg = (mean_of(folder, f"eemt_{method}_1971-2000") for method in ("topo", "veg"))
+    assert f"{veg - topo:+.1f}".replace("-", "−") in html
+    assert "(leaves.tif)" in html and "(trees.tif)" in html
+
+
+def test_kept_variables_have_maps_rows_and_units(tmp_path):
+    keep = ("pet", "npp", "temperature", "fbio")
+    folder = make_results(tmp_path, (40, 50), keep=keep)
+    html = write(folder, tmp_path / "report.html", keep=keep)
+    text = text_of(html)
+    for row in ("PET TRAD mm yr⁻¹", "NPP TOPO g m⁻² yr⁻¹", "Temperature TRAD °C", "F BIO TOPO –"):
+        assert row in text
+    assert html.count("Potential evaporation, 1971-2000") == 2  # caption and its picture's words
+
+
+def test_elevation_may_reach_beyond_the_maps(tmp_path):
+    bare, rimmed = (make_results(tmp_path / name, rim=rim) for name, rim in (("bare", 0), ("rimmed", 20)))
+    inner = raster.read_band(bare / "dem" / "dem.tif")
+    run = open_run(rimmed, settings())
+    kept = raster.read_band(rimmed / "dem" / "dem.tif")[20:-20, 20:-20]
+    np.testing.assert_allclose(run.read("dem/dem.tif")[0], kept)
+    assert survey(run).lowest == pytest.approx(float(np.nanmin(kept)))
+    assert np.isfinite(inner).any()
+    text = text_of(write(rimmed, tmp_path / "report.html"))
+    assert "reach beyond the maps by 0.6 km to the north, 0.6 km to the east" in text
+
+
+def test_elevation_data_name_their_source_steps_and_attribution(tmp_path):
+    folder = make_results(tmp_path, (40, 50))
+    title = DATA_SETS["glo30"].title
+    told = {
+        "created": "2026-11-21T10:00:00+00:00",
+        "source": {
+            "title": title,
+            "data_set": "glo30",
+            "pieces": [{"url": "https://user:word@example.org/piece.tif?key=1", "last_modified": "Mon, 1 Jan 2024"}],
+            "absent_taken_for_sea": ["N39"],
+        },
+        "steps": [
+            {"step": "read", "crs": "EPSG:4326", "bounds": [-105, 39, -104, 40], "cell": [1 / 3600, 1 / 3600]},
+            {"step": "to metres", "unit": "us_foot"},
+            {"step": "fill voids", "up_to_metres": 90.0, "cells_filled": 12},
+            {"step": "warp", "resampling": "average"},
+        ],
+    }
+    (folder / "dem" / "dem.json").write_text(json.dumps(told))
+    html = write(folder, tmp_path / "report.html")
+    text = text_of(html)
+    for phrase in (
+        title,
+        "read on cells of 1 arc seconds",
+        "US survey feet",
+        "90 m wide filled (12 cells)",
+        "by averaging",
+    ):
+        assert phrase in text
+    assert "https://example.org/piece.tif, of Mon, 1 Jan 2024" in text
+    assert "taken for sea, at 0 m: N39" in text
+    assert "user:word" not in html and "key=1" not in html
+    (folder / "dem" / "dem.json").write_text("{}")
+    with pytest.raises(InputError, match=r"dem\.json is not what `eemt dem` writes"):
+        write(folder, tmp_path / "report.html")
+
+
+def test_secrets_in_settings_are_not_shown(results, tmp_path):
+    hidden = settings() | {"dem": {"source": "https://me:secret@example.org/a/dem.tif?token=abc"}}
+    out = tmp_path / "report.html"
+    report.write_report(results, out, "ridge", hidden)
+    html = out.read_text()
+    assert "https://example.org/a/dem.tif" in html
+    assert "secret" not in html and "token" not in html
+
+
+def test_settings_of_other_sources_are_left_out(page):
+    assert "lapse_tmin: 6.5" in page
+    assert "max_single_pixel_cells" not in page and "methods: [trad, topo]" in page
+
+
+def test_climate_of_the_site_is_that_of_its_height(results):
+    """A station carried by 6.5 K per km, averaged over the map."""
+    climate = origins.climate_of(open_run(results, settings()))
+    height = float(np.nanmean(raster.read_band(results / "dem" / "dem.tif").astype("float64")))
+    at_station = climate.stations[0].temperature
+    at_site = np.mean([climate.months["tmin"], climate.months["tmax"]])
+    assert at_site == pytest.approx(at_station - 6.5 * (height - 1594) / 1000, abs=0.05)
+    assert sum(climate.months["prcp"]) == pytest.approx(12 * 56, rel=1e-3)
+    assert climate.years["1971-2000"][0] == pytest.approx(at_site)
+
+
+def test_several_stations_are_listed_and_their_lapse_rates_told(tmp_path):
+    labels = ("2003", "2004", "2005")
+    folder = make_results(tmp_path, (40, 50), labels=labels)
+    write_climate(folder, labels, stations=3)
+    chosen = settings(years=[2003, 2005])
+    chosen["climate"] = {"file": "station.csv", "years": [2003, 2005], "lapse_tmin": "stations", "idw_power": 3}
+    out = tmp_path / "report.html"
+    report.write_report(folder, out, "ridge", chosen)
+    text = text_of(out.read_text())
+    assert "of 3 stations (1594 to 2430 m; station.csv; 2003 to 2005)" in text
+    assert "to the power 3. Temperatures" in text
+    assert "minimum, fitted to the stations month by month," in text
+    for name in ("Waterdale 40.43° N, 105.21° W 1594", "Gross", "Hill"):
+        assert name in text
+
+
+def test_daymet_tells_days_providers_licence_and_citation(tmp_path):
+    labels = ("2003", "2004")
+    folder = make_results(tmp_path, (40, 50), labels=labels)
+    path = folder / "climate" / "climate.nc"
+    with raster.open_netcdf(path, "test") as dataset:
+        source = dataset.load()
+    lengths = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+    leap = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 30])
+    source["days_counted"] = ("time", np.concatenate([lengths, leap]))
+    source.attrs |= {"title": "Monthly climate of Daymet V4 R1", "source": "Daymet V4 R1 daily", "references": CITATION}
+    source.attrs |= {"license": "free for any use, with citation", "elevation_source": "of the single-pixel service"}
+    raster.write_netcdf(path, source)
+    parts = [{"provider": "gdex", "retrieved": "2026-11-20T01:00:00"}] * 5
+    parts.append({"provider": "local", "retrieved": "2026-11-21T01:00:00"})
+    path.with_suffix(".json").write_text(json.dumps({"file": "climate.nc", "parts": parts}))
+    chosen = settings() | {"climate": {"source": "daymet", "years": [2003, 2004]}}
+    out = tmp_path / "report.html"
+    report.write_report(folder, out, "ridge", chosen)
+    text = text_of(out.read_text())
+    assert "Months are of 365 days a year, 730 in all." in text
+    assert "5 files from NCAR's Geoscience Data Exchange and 1 file from files on disk from 2026-11-20 to" in text
+    assert "Licence: free for any use" in text
+    assert CITATION in text
+    assert "elevation is of the single-pixel service" in text
+
+
+OPTIONS = [
+    {},
+    {"pet": "thornthwaite", "cold_npp": True, "pet_topo": "hamon"},
+    {"methods": ("trad",), "pet": "penman"},
+    {"methods": ("topo",), "pet_topo": "penman_monteith", "npp_split": "warmth", "budyko": "annual"},
+    {"methods": ("veg",), "redistribution": "renormalised", "npp_veg": "centred", "radiation_area": "horizontal"},
+    {"methods": ("trad", "veg"), "pet_veg": "thornthwaite", "net_radiation": "shortwave", "vapour_pressure": "tmin"},
+    {"methods": ("trad", "topo", "veg"), "clearness": 0.7, "wind": list(range(1, 13)), "albedo": [0.2] * 12},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_references_are_those_that_the_text_cites(options, tmp_path):
+    methods = options.get("methods", ("trad", "topo"))
+    folder = make_results(tmp_path, (30, 30), methods=methods)
+    html = write(folder, tmp_path / "report.html", **options)
+    rest = html.split('<h2 id="methods">')[1]
+    text, listed = text_of(rest.split('<ul class="references">')[0]), rest.split('<ul class="references">')[1]
+    for work in citations.WORKS.values():
+        named = re.search(rf"{work.authors},? \(?{work.year}", text) is not None
+        assert named == (work.reference in listed.replace("&#39;", "'")), work.reference
+
+
+@pytest.mark.parametrize(
+    ("options", "phrase"),
+    [
+        ({"npp_split": "warmth"}, "by the productivity of Lieth (1975)"),
+        ({"budyko": "annual"}, "actual evaporation of the year, the same share of each month"),
+        ({"redistribution": "renormalised"}, "brought back, month by month, to the sum"),
+        ({"vapour_pressure": "tmin"}, "saturation at the cell's minimum temperature"),
+        ({"net_radiation": "shortwave"}, "absorbed sun alone"),
+        ({"clearness": 0.7}, "clearness of the sky 0.7"),
+        ({"radiation_area": "horizontal"}, "counted on the area of the map"),
+        ({"pet_topo": "penman_monteith"}, "reference crop, grass"),
+        (
+            {"reference_temperature": 273, "water_heat_capacity": 4180, "biomass_enthalpy": 22.2},
+            "22.2 MJ kg⁻¹, c w = 4180",
+        ),
+        ({"cold_npp": True}, "exceeds potential evaporation (Rasmussen et al., 2005)."),
+        ({"methods": ("veg",), "npp_veg": "centred"}, "0.61 (h − 12.0933)²"),
+        ({"methods": ("veg",), "npp_veg_floor": 100}, "not below 100 g"),
+        ({"methods": ("veg",), "pet_veg": "penman"}, "Canopy height is of trees.tif"),
+    ],
+)
+def test_methods_tell_each_choice_of_the_science(options, phrase, tmp_path):
+    folder = make_results(tmp_path, (20, 20), methods=options.get("methods", ("trad", "topo")))
+    text = text_of(write(folder, tmp_path / "report.html", **options)).replace("&#39;", "'")
+    assert phrase in text
+
+
+def test_units_are_printed_with_their_time():
+    assert pictures.units("eemt") == "MJ m⁻² yr⁻¹"
+    assert pictures.units("pet") == "mm yr⁻¹"
+    assert pictures.units("temperature") == "°C"

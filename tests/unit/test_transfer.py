@@ -36,7 +36,6 @@ CUTS = {"a": (slice(0, 80), slice(0, 50)), "b": (slice(0, 33), slice(50, 96)), "
 
 
 # what xarray says of dates and their bounds when the climate of several years is written
-pytestmark = pytest.mark.filterwarnings("ignore:Variable time has datetime type:UserWarning")
 
 
 @dataclass

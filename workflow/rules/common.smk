@@ -98,6 +98,12 @@ def albedo_raster(wildcards):
     return albedo if isinstance(albedo, str) else []
 
 
+def climate_records(wildcards):
+    """Name the file that says where downloaded climate came from, if there is one."""
+    daymet = SITES[wildcards.site].climate.source == "daymet"
+    return f"results/{wildcards.site}/climate/climate.json" if daymet else []
+
+
 def settings_as_json(wildcards):
     return json.dumps(SITES[wildcards.site].model_dump(mode="json"))
 

@@ -80,6 +80,7 @@ rule report:
         "<results>/{site}/dem/dem.tif",
         "<results>/{site}/dem/dem.json",
         "<results>/{site}/climate/climate.nc",
+        climate_records,
         collect("<results>/{{site}}/wetness/{layer}.tif", layer=["area", "twi", "mcwi"]),
         collect(
             "<results>/{{site}}/terrain/{layer}.tif",

@@ -21,6 +21,9 @@ from eemt.errors import InputError
 from eemt.grid import Grid, area_window
 from eemt.raster import open_netcdf, read_dem, whole_or_nothing, write_netcdf
 
+# the same for any number of years, so that joined files are as if made at once
+TIME_ENCODING = {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
+
 
 def run(args: argparse.Namespace) -> None:
     """Write the source's months, checked, as one NetCDF file.
@@ -33,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         made = source(args.settings, args.dem, args.area)
         dataset, records = made.monthly(), getattr(made, "records", [])
+    dataset["time"].encoding.update(TIME_ENCODING)
     write_netcdf(args.out, dataset)
     if records:
         with whole_or_nothing(provenance_of(args.out)) as partial:
