@@ -60,6 +60,13 @@ def test_estimated_vapour_pressure_follows_the_cell_s_minimum(station):
     np.testing.assert_allclose(cells["vp"], 1000 * saturation_vapour_pressure(cells["tmin"]), rtol=1e-5)
 
 
+def test_only_what_is_wanted_is_carried_to_cells(station):
+    every, few = (to_cells(station, heights(1900.0), X, Y, CRS, **only) for only in ({}, {"names": ()}))
+    assert set(few) == {"tmin", "tmax", "prcp"}
+    for name, values in few.items():
+        np.testing.assert_array_equal(values, every[name])
+
+
 def test_measured_vapour_pressure_is_kept(station):
     measured = station.copy()
     measured["vp"] = measured["vp"].assign_attrs()

@@ -122,6 +122,30 @@ def test_kernel_equals_the_library_in_every_choice(method: int, pet: str, change
     assert_same(here, rules(method, pet, **changes), by_the_library(here, method, pet, **options))
 
 
+@pytest.mark.parametrize("method", [kernels.TRAD, kernels.TOPO, kernels.VEG])
+def test_vapour_of_the_minimum_temperature_is_that_of_saturation(method: int):
+    here = strip()
+    saturated = here._replace(vapour=(610.8 * np.exp(17.27 * here.tmin / (here.tmin + 237.3))).astype(np.float32))
+    chosen = rules(method, "penman")
+    ours, _, _ = compiled(here, chosen._replace(vapour_of_tmin=True))
+    theirs, _, _ = compiled(saturated, chosen)
+    for name, layer in ours.items():
+        np.testing.assert_allclose(layer, theirs[name], rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(("method", "pet"), [(kernels.TRAD, "hamon"), (kernels.TOPO, "penman")])
+def test_a_cell_is_the_same_to_the_bit_whatever_lies_beside_it(method: int, pet: str):
+    here, chosen = strip(), rules(method, pet)
+    whole, _, _ = compiled(here, chosen)
+    for first, last in ((0, 1), (3, 14), (17, COLS)):
+        layers = [np.ascontiguousarray(layer[..., first:last]) for layer in here[:-2]]
+        part = Strip(*layers, hours=here.hours, block=here.block[first:last])
+        out = np.empty((2, 12, ROWS, last - first), dtype=np.float32)
+        transfer(part, chosen._replace(all_layers=False), DAYS, WIND, ALBEDO, out, np.zeros((2, 12), dtype=np.int64))
+        for name, layer in zip(kernels.LAYERS, out, strict=False):
+            np.testing.assert_array_equal(layer, whole[name][..., first:last], err_msg=name)
+
+
 def test_sums_of_water_are_those_of_the_cells_and_give_the_librarys_factor():
     here = strip()
     layers, _, water = compiled(here, rules(kernels.TOPO, "penman"))

@@ -25,7 +25,7 @@ from eemt.errors import InputError
 from eemt.grid import Grid
 from eemt.products import MAP_NAME, VARIABLES
 from eemt.raster import read_band, write_geotiff
-from eemt.tilefile import packed
+from eemt.tilefile import packed, tile_file
 from sites import hills
 
 GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 96, 80)
@@ -474,3 +474,21 @@ def test_settings_of_plants_are_checked_where_they_are_read():
         check_section(EemtSettings, {"methods": ["veg"]}, "x")
     whole = {"methods": ["veg"], "ndvi": "a.tif", "canopy_height": "b.tif"}
     assert check_section(EemtSettings, whole, "x").methods == ("veg",)
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth", "zero", "missing"])
+def test_every_kind_of_map_is_in_the_file_to_the_bit_and_read_by_others(kind: str, tmp_path: Path):
+    rows, cols = 64, 128
+    values = {
+        "noise": np.random.default_rng(1).integers(0, 2**31 - 2**24, (rows, cols), dtype=np.int32).view(np.float32),
+        "smooth": np.linspace(0.0, 40.0, rows * cols, dtype=np.float32).reshape(rows, cols),
+        "zero": np.zeros((rows, cols), dtype=np.float32),
+        "missing": np.full((rows, cols), np.nan, dtype=np.float32),
+    }[kind]
+    frame = xr.Dataset(coords={"time": [0], "y": np.arange(100.0), "x": np.arange(float(cols))})
+    with tile_file(tmp_path / "map.nc", frame, {"map": {"units": "1"}}, rows) as file:
+        file.put(("map", 0, 0), packed(values, rows))
+        file.put(("map", 0, rows), packed(values[:36], rows))
+    with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as read:
+        whole = np.concatenate([values, values[:36]])
+        np.testing.assert_array_equal(read["map"].values[0], whole)

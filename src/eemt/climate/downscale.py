@@ -6,6 +6,7 @@ their distance. Either way a cell's climate does not depend on the tile that it 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from eemt.errors import InputError
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
+ALWAYS = ("tmin", "tmax", "prcp")
 CELLS_AT_ONCE = 200_000  # bounds the memory of twelve-month arrays to some hundred MB
 OUTSIDE = 1e-3  # of a grid's cell, by which a cell may lie outside: rounding
 LEAST_STATIONS = 3  # to fit a lapse rate to
@@ -45,6 +47,7 @@ def to_cells(
     precipitation_resampling: str = "bilinear",
     idw_power: float = 2.0,
     fill_distance: float = 2.0,
+    names: Collection[str] = (*VARIABLES, *OPTIONAL),
 ) -> dict[str, Floats]:
     """Carry one year's months to cells.
 
@@ -72,6 +75,8 @@ def to_cells(
     fill_distance : float
         How far from its known cells a grid's unknown ones take the value, and the elevation, of the
         nearest known one [cells of the grid].
+    names : collection of str
+        What is wanted of what is returned; ``tmin``, ``tmax`` and ``prcp`` come always.
 
     Returns
     -------
@@ -89,17 +94,17 @@ def to_cells(
     ----------
     .. [1] Rasmussen, C. et al. 2015. Vadose Zone Journal, doi:10.2136/vzj2014.07.0102, Eq 6.
     """
-    source = _source_of(climate, precipitation_resampling, idw_power, fill_distance)
+    wanted = tuple(name for name in _names(climate) if name in ALWAYS or name in names)
+    source = _source_of(climate, wanted, precipitation_resampling, idw_power, fill_distance)
     lapse = {"tmin": _rates(climate, "tmin", lapse_tmin), "tmax": _rates(climate, "tmax", lapse_tmax)}
     estimated = "estimated" in climate["vp"].attrs
-    cells = {name: np.empty((12, *elevation.shape), dtype=np.float32) for name in _names(climate)}
+    cells = {name: np.empty((12, *elevation.shape), dtype=np.float32) for name in wanted}
     height = max(1, CELLS_AT_ONCE // elevation.shape[1])
     for start in range(0, elevation.shape[0], height):
         rows = slice(start, start + height)
         heights = elevation[rows].astype(np.float64)
         here = source.at(x, y[rows], crs, heights, precipitation_gradient)
-        for name, values in _by_height(here, heights, lapse, estimated).items():
-            cells[name][:, rows] = values
+        _by_height(here, heights, lapse, estimated, {name: values[:, rows] for name, values in cells.items()})
     return cells
 
 
@@ -194,6 +199,8 @@ class _Point:
     values: dict[str, Doubles]  # (12, 1, 1), the elevation (1, 1)
 
     def at(self, x: Doubles, y: Doubles, crs: str, elevation: Doubles, gradient: float) -> dict[str, Doubles]:  # noqa: ARG002
+        if not gradient:
+            return self.values
         climb = (elevation - self.values["elevation"]) / 1000.0
         return self.values | {"prcp": self.values["prcp"] * np.maximum(1.0 + gradient * climb, 0.0)}
 
@@ -276,9 +283,8 @@ class _Stations:
 
 
 def _source_of(
-    climate: xr.Dataset, precipitation_resampling: str, idw_power: float, fill_distance: float
+    climate: xr.Dataset, names: tuple[str, ...], precipitation_resampling: str, idw_power: float, fill_distance: float
 ) -> _Point | _Surface | _Stations:
-    names = _names(climate)
     if "station" in climate.dims:
         months = [climate[name].transpose("time", "station").values for name in names]
         fields = np.concatenate([*months, climate["elevation"].values[np.newaxis]]).astype(np.float64)
@@ -286,7 +292,7 @@ def _source_of(
         return _Stations(names, fields, latitude, longitude, idw_power)
     if climate.sizes["x"] == climate.sizes["y"] == 1:
         return _Point({name: climate[name].values.astype(np.float64) for name in (*names, "elevation")})
-    by_name = {name: climate[name].transpose("time", "y", "x").values.astype(np.float64) for name in names}
+    by_name = {name: climate[name].transpose("time", "y", "x").values.astype(np.float64) for name in _names(climate)}
     by_name["elevation"] = climate["elevation"].transpose("y", "x").values.astype(np.float64)[np.newaxis]
     unknown = _fill(by_name, fill_distance)
     if precipitation_resampling == "conservative":
@@ -294,7 +300,7 @@ def _source_of(
     x, y = climate["x"].values.astype(np.float64), climate["y"].values.astype(np.float64)
     return _Surface(
         names,
-        np.concatenate([*by_name.values()]),
+        np.concatenate([by_name[name] for name in (*names, "elevation")]),
         unknown,
         Axis.of(x, y),
         Axis.of(y, x),
@@ -339,17 +345,23 @@ def _fill_from_nearest(fields: list[Doubles], missing: npt.NDArray[np.bool_]) ->
 
 
 def _by_height(
-    here: dict[str, Doubles], elevation: Doubles, lapse: dict[str, Doubles], estimated: bool
-) -> dict[str, Doubles]:
-    """Bring the source's values from its height to the cells'; precipitation is there already."""
+    here: dict[str, Doubles],
+    elevation: Doubles,
+    lapse: dict[str, Doubles],
+    estimated: bool,
+    cells: dict[str, Floats],
+) -> None:
+    """Write the source's values brought from its height to the cells'; precipitation is there already."""
     climb = (elevation - here["elevation"]) / 1000.0
-    cells = {name: here[name] - lapse[name] * climb for name in ("tmin", "tmax")}
-    # where the two lapse rates differ, high above the source the minimum may pass the maximum
-    cells["tmax"] = np.maximum(cells["tmin"], cells["tmax"])
-    if estimated:
-        cells["vp"] = np.asarray(1000.0 * saturation_vapour_pressure(cells["tmin"]), dtype=np.float64)
     missing = 0.0 * climb  # NaN where there is no land
-    return cells | {name: values + missing for name, values in here.items() if name not in {*cells, "elevation"}}
+    for month in range(12):  # arrays of one month stay in the processor's cache
+        tmin, tmax = (here[name][month] - lapse[name][month] * climb for name in ("tmin", "tmax"))
+        # where the two lapse rates differ, high above the source the minimum may pass the maximum
+        here_now = {"tmin": tmin, "tmax": np.maximum(tmin, tmax)}
+        if estimated and "vp" in cells:
+            here_now["vp"] = 1000.0 * np.asarray(saturation_vapour_pressure(tmin))
+        for name, values in cells.items():
+            values[month] = here_now[name] if name in here_now else here[name][month] + missing
 
 
 def _rates(climate: xr.Dataset, name: str, lapse: Any) -> Doubles:

@@ -67,10 +67,15 @@ COUNTS = (
     "without_vegetation",
 )
 STILL = ("elevation", "northness", "share", "height", "slope")  # inputs without months
-WATER_UNIT = 1e-6  # mm; sums of whole numbers do not depend on their order, nor on how land is cut into tiles
+_UNITS = 1e6  # in 1 mm
+WATER_UNIT = 1.0 / _UNITS  # mm; sums of whole numbers do not depend on their order, nor on how land is cut into tiles
 
 _OPEN_WATER = 4.72 * math.log(WIND_HEIGHT / OPEN_WATER_ROUGHNESS) ** 2
 _SCALE_HEIGHT = GAS_CONSTANT * SEA_LEVEL_TEMPERATURE / (GRAVITY * AIR_MOLAR_MASS)  # m
+_LOG_2, _LOG2_E = math.log(2.0), 1.0 / math.log(2.0)
+_ROUNDING = 1.5 * 2.0**52  # added to a number, it leaves no room for a fraction
+_ROUNDING_BITS = int(np.float64(_ROUNDING).view(np.int64))
+_ROOT_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
 _LOW, _HIGH = NPP_ELEVATION_RANGE
 _BARE, _DENSE = CANOPY_CONDUCTANCES
 
@@ -94,6 +99,8 @@ class Rules(NamedTuple):
     heat_capacity: float
     enthalpy: float
     pressure_gradient: float
+    vapour_of_tmin: bool = False  # vapour pressure is that of saturation at the minimum temperature
+    all_layers: bool = True  # or the first two alone
 
 
 class Strip(NamedTuple):
@@ -118,73 +125,62 @@ class Strip(NamedTuple):
     block: Counts
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _at_least(value: float, bound: float) -> float:
     # not max(), which may lose NaN
     return bound if value < bound else value
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+def _exp(x: float) -> float:
+    """Return e to a power, to 2e-10 of it, by arithmetic that compilers turn into vector instructions."""
+    x = -700.0 if x < -700.0 else x
+    x = 700.0 if x > 700.0 else x
+    shifted = x * _LOG2_E + _ROUNDING  # the nearest whole number stands in the lowest bits
+    r = x - (shifted - _ROUNDING) * _LOG_2
+    p = 1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 + r / 40320))
+    p = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6 + r * (1.0 / 24 + r * p))))
+    return np.int64(np.float64(p).view(np.int64) + (np.float64(shifted).view(np.int64) << 52)).view(np.float64)
+
+
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+def _log(x: float) -> float:
+    """Return the natural logarithm of a number, to 2e-11; of zero -709, of NaN anything."""
+    bits = np.float64(x).view(np.int64)
+    exponent = (bits - _ROOT_HALF) >> 52
+    m = np.int64(bits - (exponent << 52)).view(np.float64)
+    s = (m - 1.0) / (m + 1.0)
+    q = s * s
+    series = 1.0 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q / 11))))
+    return exponent * _LOG_2 + 2.0 * s * series
+
+
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _saturation(t: float) -> float:
-    return SATURATION_AT_ZERO * math.exp(17.27 * t / (t + 237.3))
+    pressure: float = SATURATION_AT_ZERO * _exp(17.27 * t / (t + 237.3))
+    return pressure
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _lieth(t: float) -> float:
-    return LIETH_MAXIMUM / (1.0 + math.exp(1.315 - 0.119 * t))
+    npp: float = LIETH_MAXIMUM / (1.0 + _exp(1.315 - 0.119 * t))
+    return npp
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _hamon(low: float, high: float, hours: float) -> float:
     t = (low + high) / 2.0
     pet: float = 29.8 * hours * (_saturation(low) + _saturation(high)) / 2.0 / (t + 273.2)
     return 0.0 * pet if t <= 0.0 else pet
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _zhang(rain: float, pet: float, omega: float) -> float:
-    lesser, greater = min(rain, pet), max(rain, pet)
-    if math.isnan(rain + pet):
-        return math.nan
-    if greater == 0.0:
-        return 0.0
-    ratio = math.pow(lesser / greater, omega)
-    return max(lesser - greater * math.expm1(math.log1p(ratio) / omega), 0.0)
-
-
-@njit(cache=True, nogil=True)
-def _net_radiation(
-    sun: float, days: float, albedo: float, tilt: float, low: float, high: float, vapour: float, rules: Rules
-) -> float:
-    absorbed = (1.0 - albedo) * sun / tilt / (24.0 * days)
-    if not rules.fao56:
-        return absorbed
-    powers = ((high + 273.16) ** 4 + (low + 273.16) ** 4) / 2.0
-    humidity = 0.34 - 0.14 * math.sqrt(vapour / 1000.0)
-    cloudiness = 1.35 * rules.clearness - 0.35
-    return absorbed - STEFAN_BOLTZMANN * powers * humidity * (1e6 / SECONDS_IN_DAY) * cloudiness
-
-
-@njit(cache=True, nogil=True)
-def _combined(
-    low: float,
-    high: float,
-    vapour: float,
-    radiation: float,
-    gamma: float,
-    pressure: float,
-    days: float,
-    air: float,
-    surface: float,
-) -> float:
-    t = (low + high) / 2.0
-    slope = 0.04145 * math.exp(0.06088 * t) * 1000.0
-    deficit = _at_least((_saturation(low) + _saturation(high)) / 2.0 * 1000.0 - vapour, 0.0)
-    density = pressure / (DRY_AIR_GAS_CONSTANT * (t + FREEZING_POINT))
-    drying = density * AIR_HEAT_CAPACITY * deficit / air
-    rate = (slope * radiation + drying) / (LATENT_HEAT * (slope + gamma * (1.0 + surface / air)))
-    evaporated: float = _at_least(rate * SECONDS_IN_DAY * days, 0.0)
-    return evaporated
+    lesser, greater = (rain, pet) if rain < pet else (pet, rain)
+    power = _exp(omega * _log(lesser / greater))
+    aet = lesser - greater * (_exp(_log(1.0 + power) / omega) - 1.0)
+    aet = 0.0 if aet < 0.0 or greater == 0.0 else aet
+    return aet + 0.0 * (rain + pet)
 
 
 @njit(cache=True, nogil=True)
@@ -203,28 +199,43 @@ def _surface_resistance(leaves: float) -> float:
     return 1.0 / (_BARE + (_DENSE - _BARE) * share * (2.0 - share))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _warm_by_sun(strip: Strip, row: int, rules: Rules, warm: Doubles, count: Counts) -> None:
     """Write the maximum temperature of a row's cells; count ratios that are out of bounds."""
     months, cols = warm.shape
-    for col in range(cols):
-        outside = False
+    if rules.method == TRAD:
         for month in range(months):
-            high = np.float64(strip.tmax[month, row, col])
-            if rules.method != TRAD:
-                sun, flat = np.float64(strip.sun[month, row, col]), np.float64(strip.flat_sun[month, row, col])
-                ratio: float = (1.0 + 0.0 * sun) if flat == 0.0 else sun / flat
-                if ratio < rules.least_ratio:
-                    ratio, outside = rules.least_ratio, True
-                elif ratio > rules.greatest_ratio:
-                    ratio, outside = rules.greatest_ratio, True
-                shade = 1.0
-                if rules.method == VEG:
-                    leaves = np.float64(strip.leaves[month, row, col])
-                    shade = 1.0 - (1.0 if leaves > LAI_MAXIMUM else leaves / LAI_MAXIMUM)
-                high += SOLAR_WARMING * (ratio - 1.0 / ratio) * shade
-            warm[month, col] = high
-        count[3] += outside
+            for col in range(cols):
+                warm[month, col] = strip.tmax[month, row, col]
+        return
+    shade, outside = np.ones(cols), np.zeros(cols)
+    least, greatest = rules.least_ratio, rules.greatest_ratio
+    for month in range(months):
+        high, suns, flats = strip.tmax[month, row], strip.sun[month, row], strip.flat_sun[month, row]
+        if rules.method == VEG:
+            for col in range(cols):
+                leaves = np.float64(strip.leaves[month, row, col])
+                shade[col] = 1.0 - (1.0 if leaves > LAI_MAXIMUM else leaves / LAI_MAXIMUM)
+        for col in range(cols):
+            sun, flat = np.float64(suns[col]), np.float64(flats[col])
+            ratio: float = (1.0 + 0.0 * sun) if flat == 0.0 else sun / flat
+            outside[col] = 1.0 if ratio < least or ratio > greatest else outside[col]
+            ratio = least if ratio < least else ratio
+            ratio = greatest if ratio > greatest else ratio
+            warm[month, col] = np.float64(high[col]) + SOLAR_WARMING * (ratio - 1.0 / ratio) * shade[col]
+    count[3] += np.int64(outside.sum())
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _hamon_months(strip: Strip, row: int, days: Doubles, warm: Doubles, demand: Doubles) -> None:
+    months, cols = warm.shape
+    hours = np.empty(cols)
+    for month in range(months):
+        low, high, length = strip.tmin[month, row], warm[month], days[month]
+        for col in range(cols):
+            hours[col] = strip.hours[month, row, strip.block[col]]
+        for col in range(cols):
+            demand[month, col] = _hamon(np.float64(low[col]), high[col], hours[col]) * length
 
 
 @njit(cache=True, nogil=True)
@@ -242,7 +253,80 @@ def _thornthwaite(strip: Strip, row: int, days: Doubles, t: Doubles, demand: Dou
             demand[month, col] = 16.0 * (hours / 12.0) * (days[month] / 30.0) * math.pow(ratio, exponent)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vapour(strip: Strip, row: int, month: int, rules: Rules, vapour: Doubles) -> None:
+    low, given = strip.tmin[month, row], strip.vapour[month, row]
+    if rules.vapour_of_tmin:
+        for col in range(len(vapour)):
+            vapour[col] = 1000.0 * _saturation(np.float64(low[col]))
+    else:
+        for col in range(len(vapour)):
+            vapour[col] = given[col]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _net_radiation(
+    sun: Floats, share: Doubles, low: Floats, high: Doubles, vapour: Doubles, longwave: float, net: Doubles
+) -> None:
+    """Write a month's net radiation [W m-2] of a row's cells, of which `share` is what is absorbed of 1 Wh."""
+    for col in range(len(net)):
+        powers = ((high[col] + 273.16) ** 4 + (np.float64(low[col]) + 273.16) ** 4) / 2.0
+        humidity = 0.34 - 0.14 * math.sqrt(vapour[col] / 1000.0)
+        net[col] = np.float64(sun[col]) * share[col] - longwave * powers * humidity
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _combined(
+    t: Doubles,
+    deficit: Doubles,
+    gamma: Doubles,
+    pressure: Doubles,
+    air: Doubles,
+    surface: Doubles,
+    seconds: float,
+    demand: Doubles,
+) -> None:
+    """Turn a month's net radiation of a row's cells, in `demand`, into evaporation [mm]."""
+    # loops over more arrays than these seven are not made into vector instructions
+    for col in range(len(demand)):
+        slope = 0.04145 * _exp(0.06088 * t[col]) * 1000.0
+        density = pressure[col] / (DRY_AIR_GAS_CONSTANT * (t[col] + FREEZING_POINT))
+        drying = density * AIR_HEAT_CAPACITY * deficit[col] / air[col]
+        resisted = LATENT_HEAT * (slope + gamma[col] * (1.0 + surface[col] / air[col]))
+        demand[col] = _at_least((slope * demand[col] + drying) / resisted * seconds, 0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _resistances(
+    strip: Strip, row: int, month: int, rules: Rules, wind: float, canopy_air: Doubles, air: Doubles, surface: Doubles
+) -> None:
+    """Write the resistances of the air and of the surface [s m-1] of a row's cells."""
+    if rules.pet == PENMAN:
+        air[:], surface[:] = _OPEN_WATER / (1.0 + 0.536 * wind), 0.0
+    elif rules.method == VEG:
+        for col in range(len(air)):
+            air[col] = canopy_air[col] / max(wind, LEAST_WIND)
+            surface[col] = _surface_resistance(np.float64(strip.leaves[month, row, col]))
+    else:
+        air[:], surface[:] = GRASS_AIR_RESISTANCE / max(wind, LEAST_WIND), GRASS_RESISTANCE
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _of_the_place(
+    strip: Strip, row: int, rules: Rules, pressure: Doubles, gamma: Doubles, tilt: Doubles, canopy_air: Doubles
+) -> None:
+    """Write what does not change from month to month."""
+    for col in range(len(pressure)):
+        z = np.float64(strip.elevation[row, col])
+        pressure[col] = SEA_LEVEL_PRESSURE * _exp(-z / _SCALE_HEIGHT)
+        standard = 101.3 * math.pow((293.0 - rules.pressure_gradient * z) / 293.0, 5.26)
+        gamma[col] = AIR_HEAT_CAPACITY * standard / (VAPOUR_MOLECULAR_RATIO * LATENT_HEAT) * 1000.0
+        tilt[col] = 1.0 if rules.method == TRAD else math.cos(math.radians(np.float64(strip.slope[row, col])))
+        if rules.pet == PENMAN_MONTEITH and rules.method == VEG:
+            canopy_air[col] = _canopy_air_resistance(np.float64(strip.height[row, col]), 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _penman(
     strip: Strip,
     row: int,
@@ -251,74 +335,73 @@ def _penman(
     wind: Doubles,
     albedo: Doubles,
     warm: Doubles,
+    t: Doubles,
     demand: Doubles,
 ) -> None:
     """Penman's equation over open water, or that of Monteith over grass or the plants that are there."""
     months, cols = warm.shape
-    sunshine = strip.flat_sun if rules.method == TRAD else strip.sun
-    for col in range(cols):
-        z = np.float64(strip.elevation[row, col])
-        pressure = SEA_LEVEL_PRESSURE * math.exp(-z / _SCALE_HEIGHT)
-        standard = 101.3 * math.pow((293.0 - rules.pressure_gradient * z) / 293.0, 5.26)
-        gamma = AIR_HEAT_CAPACITY * standard / (VAPOUR_MOLECULAR_RATIO * LATENT_HEAT) * 1000.0
-        tilt = 1.0 if rules.method == TRAD else math.cos(math.radians(np.float64(strip.slope[row, col])))
-        canopy_air = 0.0
-        if rules.pet == PENMAN_MONTEITH and rules.method == VEG:
-            canopy_air = _canopy_air_resistance(np.float64(strip.height[row, col]), 1.0)
-        for month in range(months):
-            low, high, vapour = (
-                np.float64(strip.tmin[month, row, col]),
-                warm[month, col],
-                np.float64(strip.vapour[month, row, col]),
-            )
-            radiation = _net_radiation(
-                np.float64(sunshine[month, row, col]), days[month], albedo[month], tilt, low, high, vapour, rules
-            )
-            surface = 0.0
-            if rules.pet == PENMAN:
-                air = _OPEN_WATER / (1.0 + 0.536 * wind[month])
-            elif rules.method == VEG:
-                air = canopy_air / max(wind[month], LEAST_WIND)
-                surface = _surface_resistance(np.float64(strip.leaves[month, row, col]))
-            else:
-                air = GRASS_AIR_RESISTANCE / max(wind[month], LEAST_WIND)
-                surface = GRASS_RESISTANCE
-            demand[month, col] = _combined(low, high, vapour, radiation, gamma, pressure, days[month], air, surface)
+    pressure, gamma, tilt, canopy_air = np.empty(cols), np.empty(cols), np.empty(cols), np.empty(cols)
+    share, vapour, deficit = np.empty(cols), np.empty(cols), np.empty(cols)
+    air, surface = np.empty(cols), np.empty(cols)
+    _of_the_place(strip, row, rules, pressure, gamma, tilt, canopy_air)
+    longwave = STEFAN_BOLTZMANN * (1e6 / SECONDS_IN_DAY) * (1.35 * rules.clearness - 0.35) if rules.fao56 else 0.0
+    for month in range(months):
+        low, high = strip.tmin[month, row], warm[month]
+        sunshine = strip.flat_sun[month, row] if rules.method == TRAD else strip.sun[month, row]
+        for col in range(cols):
+            share[col] = (1.0 - albedo[month]) / tilt[col] / (24.0 * days[month])
+        _vapour(strip, row, month, rules, vapour)
+        _net_radiation(sunshine, share, low, high, vapour, longwave, demand[month])
+        for col in range(cols):
+            saturated = (_saturation(np.float64(low[col])) + _saturation(high[col])) / 2.0 * 1000.0
+            deficit[col] = _at_least(saturated - vapour[col], 0.0)
+        _resistances(strip, row, month, rules, wind[month], canopy_air, air, surface)
+        _combined(t[month], deficit, gamma, pressure, air, surface, SECONDS_IN_DAY * days[month], demand[month])
 
 
-@njit(cache=True, nogil=True)
-def _evaporated(strip: Strip, row: int, rules: Rules, demand: Doubles, aet: Doubles, count: Counts) -> None:
-    """Actual evaporation of a row's cells; count the months without water."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _share_of_year(strip: Strip, row: int, omega: float, demand: Doubles, aet: Doubles) -> None:
+    """Evaporate the same share of every month's rain, that of the year."""
     months, cols = demand.shape
     for col in range(cols):
         year, year_demand = 0.0, 0.0
-        dry, rainless, limited = 0, False, False
         for month in range(months):
-            rain = np.float64(strip.rain[month, row, col])
-            year += rain
+            year += np.float64(strip.rain[month, row, col])
             year_demand += demand[month, col]
-            dry += rain <= demand[month, col]
-            rainless |= rain == 0.0
-            limited |= demand[month, col] > rain
-        capped = rules.method == TRAD or (rules.method == VEG and rules.pet == PENMAN_MONTEITH)
-        share = 0.0
-        if rules.annual_budyko and not capped:
-            share = _zhang(year, year_demand, rules.omega) / (year if year != 0.0 else 1.0)
+        share = _zhang(year, year_demand, omega) / (year if year != 0.0 else 1.0)
         for month in range(months):
-            rain = np.float64(strip.rain[month, row, col])
-            if capped:
-                taken = demand[month, col]
-                aet[month, col] = rain if taken > rain else taken + 0.0 * rain
-            elif rules.annual_budyko:
-                aet[month, col] = rain * share
-            else:
-                aet[month, col] = _zhang(rain, demand[month, col], rules.omega)
-        if rules.method == TRAD:
-            count[0] += dry > 0
-            count[1] += dry == months
-        else:
-            count[2] += rainless
-            count[9] += limited and capped
+            aet[month, col] = np.float64(strip.rain[month, row, col]) * share
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _evaporated(strip: Strip, row: int, rules: Rules, demand: Doubles, aet: Doubles, count: Counts) -> None:
+    """Actual evaporation of a row's cells; count the months without water."""
+    months, cols = demand.shape
+    capped = rules.method == TRAD or (rules.method == VEG and rules.pet == PENMAN_MONTEITH)
+    dry, rainless, limited = np.zeros(cols), np.zeros(cols), np.zeros(cols)
+    for month in range(months):
+        rains, need, taken = strip.rain[month, row], demand[month], aet[month]
+        for col in range(cols):
+            rain = np.float64(rains[col])
+            dry[col] += 1.0 if rain <= need[col] else 0.0
+            rainless[col] = 1.0 if rain == 0.0 else rainless[col]
+            limited[col] = 1.0 if need[col] > rain else limited[col]
+        if capped:
+            for col in range(cols):
+                rain = np.float64(rains[col])
+                taken[col] = rain if need[col] > rain else need[col] + 0.0 * rain
+        elif not rules.annual_budyko:
+            omega = rules.omega
+            for col in range(cols):
+                taken[col] = _zhang(np.float64(rains[col]), need[col], omega)
+    if rules.annual_budyko and not capped:
+        _share_of_year(strip, row, rules.omega, demand, aet)
+    if rules.method == TRAD:
+        count[0] += (dry > 0).sum()
+        count[1] += (dry == months).sum()
+    else:
+        count[2] += (rainless > 0).sum()
+        count[9] += (limited > 0).sum() if capped else 0
 
 
 @njit(cache=True, nogil=True)
@@ -346,30 +429,88 @@ def _annual_npp(strip: Strip, row: int, col: int, rules: Rules, count: Counts) -
     return npp + 0.0 * z
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _monthly_npp(
     strip: Strip, row: int, rules: Rules, days: Doubles, t: Doubles, aet: Doubles, npp: Doubles, count: Counts
 ) -> None:
     months, cols = t.shape
     year = 366.0 if days.sum() == 366.0 else 365.0
+    if rules.method == TRAD:
+        coldest = -math.inf if rules.cold_npp else 0.0
+        for month in range(months):
+            rain, taken, warmth, grown = strip.rain[month, row], aet[month], t[month], npp[month]
+            share = days[month] / year
+            for col in range(cols):
+                left = np.float64(rain[col]) - taken[col]
+                growth = _lieth(warmth[col]) * share
+                grown[col] = growth if left > 0.0 and warmth[col] > coldest else 0.0 * left
+        return
+    annual, season = np.empty(cols), np.zeros(cols)
     for col in range(cols):
-        if rules.method == TRAD:
-            for month in range(months):
-                left = np.float64(strip.rain[month, row, col]) - aet[month, col]
-                grows = left > 0.0 and (t[month, col] > 0.0 or rules.cold_npp)
-                npp[month, col] = _lieth(t[month, col]) * (days[month] / year) if grows else 0.0 * left
-            continue
-        annual = _annual_npp(strip, row, col, rules, count)
-        season = 0.0
+        annual[col] = _annual_npp(strip, row, col, rules, count)
         if rules.split_by_warmth:
             for month in range(months):
                 if not t[month, col] <= 0.0:
-                    season += _lieth(t[month, col]) * days[month]
-        for month in range(months):
-            share = days[month] / year
-            if season != 0.0:
-                share = 0.0 if t[month, col] <= 0.0 else _lieth(t[month, col]) * days[month] / season
-            npp[month, col] = annual * share
+                    season[col] += _lieth(t[month, col]) * days[month]
+    for month in range(months):
+        share = days[month] / year
+        for col in range(cols):
+            npp[month, col] = annual[col] * share
+        if rules.split_by_warmth:
+            for col in range(cols):
+                if season[col] != 0.0:
+                    grows = 0.0 if t[month, col] <= 0.0 else _lieth(t[month, col]) * days[month]
+                    npp[month, col] = annual[col] * (grows / season[col])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_water(peff: Doubles, moved: Doubles, month: int, water: Counts) -> None:
+    """Add a row's water in whole units, to the nearest."""
+    kept, spread = np.int64(0), np.int64(0)
+    for col in range(len(peff)):
+        known = moved[col] == moved[col]
+        left = (peff[col] if known else 0.0) * _UNITS + _ROUNDING
+        gone = (moved[col] if known else 0.0) * _UNITS + _ROUNDING
+        kept += np.float64(left).view(np.int64) - _ROUNDING_BITS
+        spread += np.float64(gone).view(np.int64) - _ROUNDING_BITS
+    water[0, month] += kept
+    water[1, month] += spread
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _write(
+    strip: Strip,
+    row: int,
+    rules: Rules,
+    t: Doubles,
+    demand: Doubles,
+    aet: Doubles,
+    npp: Doubles,
+    out: Floats,
+    water: Counts,
+) -> None:
+    """Write a row's layers, and add its water."""
+    months, cols = t.shape
+    share, peff, moved = np.ones((3, cols))
+    if rules.method != TRAD:
+        share[:] = strip.share[row]
+    heat, enthalpy, reference = rules.heat_capacity * 1e-6, rules.enthalpy * 1e-9, rules.reference
+    for month in range(months):
+        rain, taken, warmth, grown = strip.rain[month, row], aet[month], t[month], npp[month]
+        eppt, ebio = out[0, month, row], out[1, month, row]
+        for col in range(cols):
+            peff[col] = np.float64(rain[col]) - taken[col]
+            moved[col] = peff[col] * share[col]
+        for col in range(cols):
+            eppt[col] = moved[col] * (heat * _at_least(warmth[col] - reference, 0.0))
+            ebio[col] = grown[col] * enthalpy
+        _add_water(peff, moved, month, water)
+        if rules.all_layers:
+            out[2, month, row] = demand[month]
+            out[3, month, row] = taken
+            out[4, month, row] = peff
+            out[5, month, row] = grown
+            out[6, month, row] = warmth
 
 
 @njit(cache=True, nogil=True)
@@ -386,7 +527,7 @@ def transfer(
     days, wind, albedo : (12,) array of float64
         Days in each month; wind speed [m s-1]; reflectance of the evaporating surface [-].
     out : (7, 12, rows, columns) array of float32
-        Is filled with the `LAYERS`.
+        Is filled with the `LAYERS`, or with the first two of them where `Rules.all_layers` is false.
     water : (2, 12) array of int64
         To which are added effective precipitation, and the same times the wetness index, of the
         cells that have both, in `WATER_UNIT`.
@@ -406,33 +547,14 @@ def transfer(
             for col in range(cols):
                 t[month, col] = (np.float64(strip.tmin[month, row, col]) + warm[month, col]) / 2.0
         if rules.pet == HAMON:
-            for month in range(months):
-                for col in range(cols):
-                    hours = strip.hours[month, row, strip.block[col]]
-                    low = np.float64(strip.tmin[month, row, col])
-                    demand[month, col] = _hamon(low, warm[month, col], hours) * days[month]
+            _hamon_months(strip, row, days, warm, demand)
         elif rules.pet == THORNTHWAITE:
             _thornthwaite(strip, row, days, t, demand)
         else:
-            _penman(strip, row, rules, days, wind, albedo, warm, demand)
+            _penman(strip, row, rules, days, wind, albedo, warm, t, demand)
         _evaporated(strip, row, rules, demand, aet, count)
         _monthly_npp(strip, row, rules, days, t, aet, npp, count)
-        for month in range(months):
-            for col in range(cols):
-                peff = np.float64(strip.rain[month, row, col]) - aet[month, col]
-                share = 1.0 if rules.method == TRAD else np.float64(strip.share[row, col])
-                moved = peff * share
-                heat = rules.heat_capacity * 1e-6 * _at_least(t[month, col] - rules.reference, 0.0)
-                out[0, month, row, col] = moved * heat
-                out[1, month, row, col] = npp[month, col] * rules.enthalpy * 1e-9
-                out[2, month, row, col] = demand[month, col]
-                out[3, month, row, col] = aet[month, col]
-                out[4, month, row, col] = peff
-                out[5, month, row, col] = npp[month, col]
-                out[6, month, row, col] = t[month, col]
-                if not math.isnan(moved):
-                    water[0, month] += np.int64(round(peff / WATER_UNIT))
-                    water[1, month] += np.int64(round(moved / WATER_UNIT))
+        _write(strip, row, rules, t, demand, aet, npp, out, water)
     return count
 
 
