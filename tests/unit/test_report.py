@@ -13,6 +13,7 @@ import rasterio
 
 from eemt import citations, origins, pictures, raster, report
 from eemt.climate.daymet.source import CITATION
+from eemt.climate.join import TIME_ENCODING
 from eemt.climate.station import StationSource
 from eemt.dem.datasets import DATA_SETS
 from eemt.energy.eemt import COUNTS, COUNTS_OF
@@ -21,7 +22,6 @@ from eemt.grid import Grid
 from eemt.products import summarise
 from eemt.results import counts, edge, open_run, shown_grid, survey
 from eemt.stages import report as stage
-from eemt.stages.climate import TIME_ENCODING
 
 SITE = {
     "dem": {"source": "dem.tif"},

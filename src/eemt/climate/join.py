@@ -9,6 +9,9 @@ import xarray as xr
 
 from eemt.errors import InputError
 
+# the same for any number of years, so that joined files are as if made at once
+TIME_ENCODING = {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
+
 
 def join(years: Sequence[xr.Dataset]) -> xr.Dataset:
     """Put years of one site together, in their order of time.
@@ -29,6 +32,7 @@ def join(years: Sequence[xr.Dataset]) -> xr.Dataset:
     twice = dataset.indexes["time"].duplicated()
     if twice.any():
         raise InputError(f"join: {int(dataset['time'].dt.year.values[twice][0])} stands twice")
+    dataset["time"].encoding.update(TIME_ENCODING)
     dataset.attrs = dict(first.attrs)
     if len(ordered) > 1 and "source_sha256" in first.attrs:
         dataset.attrs["source_sha256"] = digest(year.attrs["source_sha256"] for year in ordered)

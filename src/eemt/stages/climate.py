@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from eemt.climate.join import join
+from eemt.climate.join import TIME_ENCODING, join
 from eemt.climate.monthly import year_labels
 from eemt.climate.source import ClimateSource, validate
 from eemt.climate.station import StationSource
@@ -20,9 +20,6 @@ from eemt.config import ClimateSettings
 from eemt.errors import InputError
 from eemt.grid import Grid, area_window
 from eemt.raster import open_netcdf, read_dem, whole_or_nothing, write_netcdf
-
-# the same for any number of years, so that joined files are as if made at once
-TIME_ENCODING = {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
 
 
 def run(args: argparse.Namespace) -> None:
