@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from eemt.config import DemSettings
-from eemt.raster import write_geotiff
-from eemt.stages.dem import projected
 from executors.beds import PROBES, Probe, required
 from executors.runs import Run, clip_config
-from sites import BOULDER
-
-CLIP = 40  # cells
 
 
 @pytest.fixture(scope="session")
@@ -39,30 +31,6 @@ def require() -> Callable[..., None]:
         pytest.skip(f"{name}: {missing}")
 
     return ask
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 x 40 cells of the embedded DEM in its middle, with a hole."""
-    elevation, grid = projected(str(BOULDER), DemSettings(source=str(BOULDER), crs="EPSG:32613", resolution=30))
-    rows, cols = slice(100, 100 + CLIP), slice(80, 80 + CLIP)
-    part = elevation[rows, cols].copy()
-    part[10:12, 22:27] = np.nan
-    path = tmp_path_factory.mktemp("dem") / "clip.tif"
-    write_geotiff(path, part, grid.window(rows, cols), ["elevation"], "m")
-    return path
-
-
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Make a folder with a config in it, ready to run; words by name go to `Run`."""
-
-    def make(name: str, config: Mapping[str, Any], **how: Any) -> Run:
-        run = Run(tmp_path_factory.mktemp(name), **how)
-        run.configure(config)
-        return run
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -13,38 +13,8 @@ import rasterio
 from rasterio.transform import from_origin
 from rasterio.warp import transform_bounds
 
-from eemt.config import DemSettings
-from eemt.raster import read_grid, write_geotiff
-from eemt.stages.dem import projected
+from eemt.raster import read_grid
 from executors.runs import Run, clip_config
-from sites import BOULDER
-
-CLIP = 40  # cells
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 x 40 cells of the embedded DEM in its middle, with a hole."""
-    elevation, grid = projected(str(BOULDER), DemSettings(source=str(BOULDER), crs="EPSG:32613", resolution=30))
-    rows, cols = slice(100, 100 + CLIP), slice(80, 80 + CLIP)
-    part = elevation[rows, cols].copy()
-    part[10:12, 22:27] = np.nan
-    path = tmp_path_factory.mktemp("dem") / "clip.tif"
-    write_geotiff(path, part, grid.window(rows, cols), ["elevation"], "m")
-    return path
-
-
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Make a folder with a config in it, ready to run."""
-
-    def make(name: str, config: Mapping[str, Any] | None = None) -> Run:
-        run = Run(tmp_path_factory.mktemp(name))
-        if config is not None:
-            run.configure(config)
-        return run
-
-    return make
 
 
 @pytest.fixture(scope="session")
