@@ -16,6 +16,7 @@ from eemt.grid import area_text, tile_size, tiles
 from eemt.sun import HALO_CELLS
 
 PARTS = ("ebio", "eppt")
+RASTERS = ("albedo", "ndvi", "canopy_height")
 GRID_NEEDS = ("tmin", "tmax", "prcp")
 # maps over all years, by the number of years that they need
 OVER_YEARS = {"mean": (1, ("mean",)), "sd": (2, ("sd",)), "trend": (3, ("trend", "trend_p"))}
@@ -29,11 +30,14 @@ class Plan:
     settings : Site
     results : path
         Folder of all results; headers of remote rasters are kept in it.
+    known : Layout, optional
+        Of a job that cannot read the elevation's source itself.
     """
 
-    def __init__(self, settings: Site, results: Path = Path("results")) -> None:
+    def __init__(self, settings: Site, results: Path = Path("results"), known: Layout | None = None) -> None:
         self.settings = settings
         self.results = results
+        self._known = known
 
     @cached_property
     def layout(self) -> Layout:
@@ -44,7 +48,7 @@ class Plan:
         InputError
             When the elevation's source cannot be used.
         """
-        return layout(self.settings.dem, self.results / HEADERS)
+        return self._known or layout(self.settings.dem, self.results / HEADERS)
 
     @cached_property
     def area(self) -> str:
@@ -116,10 +120,12 @@ class Plan:
         return [*_grid_files(climate), *own] if climate.source == "grid" else own
 
     @property
-    def vegetation_files(self) -> list[str]:
-        """Rasters of vegetation, where a method needs them."""
-        eemt = self.settings.eemt
-        return [path for path in (eemt.ndvi, eemt.canopy_height) if path and "veg" in eemt.methods]
+    def rasters(self) -> dict[str, str]:
+        """The user's rasters, other than elevation and climate, that parameters name: paths by parameter."""
+        sun, eemt = self.settings.sun, self.settings.eemt
+        plants = (eemt.ndvi, eemt.canopy_height) if "veg" in eemt.methods else (None, None)
+        named = dict(zip(RASTERS, (sun.albedo, *plants), strict=True))
+        return {name: path for name, path in named.items() if isinstance(path, str)}
 
     @property
     def maps(self) -> list[str]:

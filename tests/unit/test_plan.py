@@ -64,8 +64,8 @@ def test_statistics_over_years_are_mapped_where_there_are_enough(tmp_path: Path,
 
 def test_vegetation_is_an_input_of_its_method_alone(tmp_path: Path):
     plants = {"ndvi": "ndvi.tif", "canopy_height": "height.tif"}
-    assert plan(tmp_path, eemt={"methods": ["trad"], **plants}).vegetation_files == []
-    assert plan(tmp_path, eemt={"methods": ["veg"], **plants}).vegetation_files == ["ndvi.tif", "height.tif"]
+    assert plan(tmp_path, eemt={"methods": ["trad"], **plants}).rasters == {}
+    assert plan(tmp_path, eemt={"methods": ["veg"], **plants}).rasters == plants
 
 
 def test_files_of_a_grid_are_found_by_their_pattern(tmp_path: Path):

@@ -3,7 +3,7 @@
 
 rule climate:
     input:
-        plan("climate_files"),
+        own("climate_files"),
     output:
         "<results>/{site}/climate/climate.nc",
     log:
@@ -12,6 +12,7 @@ rule climate:
         "<benchmarks>/{site}/climate.tsv"
     wildcard_constraints:
         site=sites_with("climate", "source", "station"),
+    localrule: IN_STORAGE
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -27,7 +28,7 @@ rule climate:
 
 rule climate_of_grid:
     input:
-        files=plan("climate_files"),
+        files=own("climate_files"),
         dem="<results>/{site}/dem/dem.tif",
     output:
         "<results>/{site}/climate/climate.nc",
@@ -37,6 +38,7 @@ rule climate_of_grid:
         "<benchmarks>/{site}/climate.tsv"
     wildcard_constraints:
         site=sites_with("climate", "source", "grid"),
+    localrule: IN_STORAGE
     threads: 1
     resources:
         mem_mb=growing(1500, 20, of="million_cells"),
@@ -53,7 +55,7 @@ rule climate_of_grid:
 
 rule climate_year:
     input:
-        files=plan("climate_files"),
+        files=own("climate_files"),
         dem="<results>/{site}/dem/dem.tif",
     output:
         climate="<results>/{site}/climate/years/{year}.nc",
@@ -65,6 +67,7 @@ rule climate_year:
     wildcard_constraints:
         site=sites_with("climate", "source", "daymet"),
     retries: 2
+    localrule: IN_STORAGE
     threads: 1
     resources:
         mem_mb=growing(1500, 20, of="million_cells"),

@@ -1,14 +1,17 @@
 """What the rules share: the checked configuration, and what follows from it for a site."""
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
 from eemt.cli import as_options, put_commands_on_path
 from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
+from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
-from eemt.plan import Plan
+from eemt.plan import RASTERS, Plan
 
 put_commands_on_path()
 
@@ -19,6 +22,7 @@ wildcard_constraints:
     method="[a-z]+",
     variable="[a-z]+",
     year=r"\d+(-\d+)?|mean|sd|trend|trend_p",
+    raster="|".join(RASTERS),
 
 
 def or_stop(step, *arguments):
@@ -32,7 +36,16 @@ def or_stop(step, *arguments):
 
 CONFIG = or_stop(load_config, config)
 SITES = CONFIG.sites
-PLANS = {name: Plan(site) for name, site in SITES.items()}
+# With results in a bucket or the like, jobs see that alone: what reads the user's own files runs where the run is
+# driven from, and jobs are told how the sites lie.
+IN_STORAGE = workflow.storage_settings.default_storage_provider is not None
+LAYOUTS = "EEMT_LAYOUTS"
+IS_TOLD = IN_STORAGE and not workflow.is_main_process
+TOLD = json.loads(os.environ[LAYOUTS]) if IS_TOLD else {}
+PLANS = {
+    name: Plan(site, known=Layout.from_json(TOLD[name]) if IS_TOLD else None)
+    for name, site in SITES.items()
+}
 LAPSE = list(LapseSettings.model_fields)
 
 
@@ -46,12 +59,45 @@ def check_before_start():
 
 or_stop(check_before_start)
 
+if IN_STORAGE:
+    if workflow.is_main_process:
+        os.environ[LAYOUTS] = json.dumps(
+            {name: plan.layout.as_json() for name, plan in PLANS.items()}
+        )
+
+    envvars:
+        LAYOUTS,
+
 
 def plan(attribute):
     """Return the function that looks a site's plan up."""
 
     def of_site(wildcards):
         return or_stop(getattr, PLANS[wildcards.site], attribute)
+
+    return of_site
+
+
+def own(attribute):
+    """Return the function that looks up files of the user's, which are not in the storage of results."""
+
+    def of_site(wildcards):
+        return local(plan(attribute)(wildcards))
+
+    return of_site
+
+
+def own_raster(wildcards):
+    return local(PLANS[wildcards.site].rasters[wildcards.raster])
+
+
+def raster(name):
+    """Return the function that names the raster of a parameter, if it has one: the user's, or its copy in the storage."""
+
+    def of_site(wildcards):
+        path = PLANS[wildcards.site].rasters.get(name, [])
+        in_storage = f"results/{wildcards.site}/inputs/{name}.tif"
+        return in_storage if path and IN_STORAGE else path
 
     return of_site
 
@@ -74,6 +120,22 @@ def options(section, only=None, leave_out=()):
     return of_site
 
 
+def options_and_rasters(section):
+    """Return the function that writes a site's parameters of a section, and the rasters that the job is given."""
+
+    def of_job(wildcards, input):
+        rasters = {
+            name: path for name, path in input.items() if name in RASTERS and path
+        }
+        words = [
+            shlex.quote(f"--{name.replace('_', '-')}={path}")
+            for name, path in rasters.items()
+        ]
+        return " ".join([options(section, leave_out=rasters)(wildcards), *words])
+
+    return of_job
+
+
 def access(wildcards, resources):
     """Write how a site's climate is had, as options.
 
@@ -90,12 +152,6 @@ def sites_with(section, key, *values):
         if getattr(getattr(site, section), key) in values
     ]
     return "|".join(chosen) or "(?!)"
-
-
-def albedo_raster(wildcards):
-    """Name the file that the albedo of a site's ground is read from, if it is."""
-    albedo = SITES[wildcards.site].sun.albedo
-    return albedo if isinstance(albedo, str) else []
 
 
 def climate_records(wildcards):
@@ -139,11 +195,13 @@ def wanted_results():
 
 
 def where_results_are():
+    prefix = workflow.storage_settings.default_storage_prefix if IN_STORAGE else ""
+    folder = f"{prefix.rstrip('/')}/results" if prefix else "results"
     lines = []
     for site, settings in SITES.items():
         lines.append(
-            f"{site}: maps in results/{site}/maps, table in results/{site}/summary.csv"
+            f"{site}: maps in {folder}/{site}/maps, table in {folder}/{site}/summary.csv"
         )
         if settings.outputs.report:
-            lines.append(f"{site}: report in results/{site}/report.html")
+            lines.append(f"{site}: report in {folder}/{site}/report.html")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 
 rule dem:
     input:
-        source=plan("elevation_files"),
+        source=own("elevation_files"),
     output:
         dem="<results>/{site}/dem/dem.tif",
         far_field="<results>/{site}/dem/far_field.tif",
@@ -12,6 +12,7 @@ rule dem:
         "<logs>/{site}/dem.log",
     benchmark:
         "<benchmarks>/{site}/dem.tsv"
+    localrule: IN_STORAGE
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -51,3 +52,21 @@ rule tile:
     shell:
         "eemt tile {input.dem:q} --area {params.area} --tile {wildcards.tile} --size {params.size} --halo {params.halo}"
         " --out {output:q} > {log:q} 2>&1"
+
+
+rule own_raster:
+    input:
+        own_raster,
+    output:
+        "<results>/{site}/inputs/{raster}.tif",
+    log:
+        "<logs>/{site}/inputs/{raster}.log",
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing(30),
+    message:
+        "{wildcards.site}: {wildcards.raster} to where jobs can read it"
+    shell:
+        "rio convert {input:q} {output:q} --driver GTiff --co COMPRESS=DEFLATE --co TILED=YES > {log:q} 2>&1"

@@ -10,7 +10,8 @@ rule transfer:
         mcwi="<results>/{site}/wetness/mcwi.tif",
         sun="<results>/{site}/sun/tiles/{tile}/monthly_global.tif",
         flat_sun="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
-        vegetation=plan("vegetation_files"),
+        ndvi=raster("ndvi"),
+        canopy_height=raster("canopy_height"),
     output:
         "<results>/{site}/eemt/{tile}.nc",
     log:
@@ -24,7 +25,7 @@ rule transfer:
     params:
         halo=plan("halo"),
         lapse=options("climate", only=LAPSE),
-        options=options("eemt"),
+        options=options_and_rasters("eemt"),
         algorithm=ALGORITHMS["transfer"],
     message:
         "{wildcards.site}: EEMT of tile {wildcards.tile}"

@@ -5,7 +5,7 @@ rule sun:
     input:
         dem="<results>/{site}/dem/tiles/{tile}.tif",
         far_field="<results>/{site}/dem/far_field.tif",
-        albedo=albedo_raster,
+        albedo=raster("albedo"),
     output:
         daily_global="<results>/{site}/sun/tiles/{tile}/global.tif",
         beam="<results>/{site}/sun/tiles/{tile}/beam.tif",
@@ -28,7 +28,7 @@ rule sun:
     params:
         out=subpath(output.monthly_global, parent=True),
         halo=plan("halo"),
-        options=options("sun"),
+        options=options_and_rasters("sun"),
         algorithm=ALGORITHMS["sun"],
     message:
         "{wildcards.site}: a year of sun maps of tile {wildcards.tile}"

@@ -51,6 +51,17 @@ class Layout:
         """The grid of the maps."""
         return self.grid.window(self.rows, self.cols)
 
+    def as_json(self) -> str:
+        """Write it for a job that cannot read the source itself; `from_json` reads it."""
+        area = {name: [part.start, part.stop] for name, part in (("rows", self.rows), ("cols", self.cols))}
+        return json.dumps({"grid": asdict(self.grid), **area})
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """Read what `as_json` wrote."""
+        stored = json.loads(text)
+        return cls(Grid(**stored["grid"]), slice(*stored["rows"]), slice(*stored["cols"]))
+
 
 def dem_grid(settings: DemSettings, cache: Path | None = None) -> Grid:
     """Return the grid of dem.tif: the area that is mapped and the buffer around it; see `layout`."""

@@ -67,12 +67,13 @@ def check_site(site: Site, results: Path = RESULTS) -> None:
     """Check a site's elevation header, grid, map of albedo, vegetation and what there is of its climate."""
     plan = Plan(site, results)
     area = plan.layout.area
-    if isinstance(site.sun.albedo, str):
-        with open_raster(site.sun.albedo, "sun.albedo") as albedo:
-            window_on_grid(albedo, area, "sun.albedo")
-    for path in plan.vegetation_files:
-        with open_raster(path, "eemt.ndvi" if path == site.eemt.ndvi else "eemt.canopy_height") as raster:
-            grid_of(raster, "eemt", least=1)
+    for name, path in plan.rasters.items():
+        key = f"sun.{name}" if name == "albedo" else f"eemt.{name}"
+        with open_raster(path, key) as raster:
+            if name == "albedo":
+                window_on_grid(raster, area, key)
+            else:
+                grid_of(raster, key, least=1)
     _check_climate(site, plan, area)
 
 
