@@ -120,20 +120,22 @@ def options(section, only=None, leave_out=()):
     return of_site
 
 
-def options_and_rasters(section):
-    """Return the function that writes a site's parameters of a section, and the rasters that the job is given."""
+def options_but_rasters(section):
+    """Return the function that writes those parameters of a section that name no raster as options."""
 
-    def of_job(wildcards, input):
-        rasters = {
-            name: path for name, path in input.items() if name in RASTERS and path
-        }
-        words = [
-            shlex.quote(f"--{name.replace('_', '-')}={path}")
-            for name, path in rasters.items()
-        ]
-        return " ".join([options(section, leave_out=rasters)(wildcards), *words])
+    def of_site(wildcards):
+        return options(section, leave_out=PLANS[wildcards.site].rasters)(wildcards)
 
-    return of_job
+    return of_site
+
+
+def rasters(wildcards, input):
+    """Write the rasters that a job is given as options; a change of `input` is a reason to run again by itself."""
+    given = {name: path for name, path in input.items() if name in RASTERS and path}
+    return " ".join(
+        shlex.quote(f"--{name.replace('_', '-')}={path}")
+        for name, path in given.items()
+    )
 
 
 def access(wildcards, resources):

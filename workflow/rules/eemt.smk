@@ -25,11 +25,12 @@ rule transfer:
     params:
         halo=plan("halo"),
         lapse=options("climate", only=LAPSE),
-        options=options_and_rasters("eemt"),
+        options=options_but_rasters("eemt"),
+        rasters=rasters,
         algorithm=ALGORITHMS["transfer"],
     message:
         "{wildcards.site}: EEMT of tile {wildcards.tile}"
     shell:
         "eemt transfer {input.dem:q} --halo {params.halo} --climate {input.climate:q}"
         " --northness {input.northness:q} --slope {input.slope:q} --mcwi {input.mcwi:q} --sun {input.sun:q}"
-        " --flat-sun {input.flat_sun:q} {params.lapse} {params.options} --threads {threads} --out {output:q} > {log:q} 2>&1"
+        " --flat-sun {input.flat_sun:q} {params.lapse} {params.options} {params.rasters} --threads {threads} --out {output:q} > {log:q} 2>&1"

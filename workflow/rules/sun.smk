@@ -28,13 +28,14 @@ rule sun:
     params:
         out=subpath(output.monthly_global, parent=True),
         halo=plan("halo"),
-        options=options_and_rasters("sun"),
+        options=options_but_rasters("sun"),
+        rasters=rasters,
         algorithm=ALGORITHMS["sun"],
     message:
         "{wildcards.site}: a year of sun maps of tile {wildcards.tile}"
     shell:
         "eemt sun {input.dem:q} --halo {params.halo} --far {input.far_field:q} --out {params.out:q}"
-        " --threads {threads} {params.options} > {log:q} 2>&1"
+        " --threads {threads} {params.options} {params.rasters} > {log:q} 2>&1"
 
 
 use rule sun as sun_monthly with:
