@@ -11,7 +11,7 @@ EXTRAS ?=
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-clusters check bench bench-scale format generate lock clean
+.PHONY: help setup run test test-clusters check bench bench-scale format generate docs docs-serve lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ format: $(VENV)/.dev ## put the code into the house format
 generate: $(VENV)/.dev ## make the schema and the reference page from src/eemt/config.py
 	$(BIN)/eemt config --schema > workflow/schemas/config.schema.yaml
 	$(BIN)/eemt config --reference > docs/configuration.md
+
+docs: $(VENV)/.dev ## build the documentation into site/, which opens from disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.dev ## show the documentation on http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt

@@ -29,6 +29,7 @@ from eemt.config import (
     Section,
     SunSettings,
     WetnessSettings,
+    ZoneSettings,
     check_section,
 )
 from eemt.errors import InputError
@@ -197,14 +198,47 @@ def _mosaic(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _maps(command: argparse.ArgumentParser) -> None:
+    """Put tiles of EEMT together into maps, all those of a run at once."""
+    command.add_argument("tiles", nargs="+", type=Path, metavar="TILE", help="NetCDF files of `eemt transfer`")
+    _out_folder(command)
+    command.add_argument(
+        "--maps",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="VARIABLE_METHOD_YEAR, such as eemt_topo_2003 or eemt_topo_mean; see `eemt mosaic`",
+    )
+
+
 def _summary(command: argparse.ArgumentParser) -> None:
     """Tabulate maps: mean, sd, least, greatest, 5, 50 and 95 %, and area, for each year and month."""
     command.add_argument(
         "maps", nargs="+", type=Path, metavar="MAP", help="what `eemt mosaic` wrote, VARIABLE_METHOD_YEAR.tif"
     )
-    command.add_argument("--site", required=True, metavar="NAME", help="what the column site says")
-    command.add_argument("--csv", type=Path, required=True, metavar="FILE")
-    command.add_argument("--parquet", type=Path, required=True, metavar="FILE")
+    _table(command)
+
+
+def _zones(command: argparse.ArgumentParser) -> None:
+    """Tabulate maps over polygons, such as catchments, for each year and month; cells count by their share in it."""
+    command.add_argument(
+        "maps", nargs="+", type=Path, metavar="MAP", help="what `eemt mosaic` wrote, VARIABLE_METHOD_YEAR.tif"
+    )
+    command.add_argument(
+        "--zones",
+        dest="file",
+        required=True,
+        metavar="FILE",
+        help="polygons in any coordinate system: GeoPackage, GeoJSON, shapefile, FlatGeobuf or the like",
+    )
+    _table(command)
+    command.add_argument(
+        "--gpkg",
+        type=Path,
+        metavar="FILE",
+        help="also write a GeoPackage of the polygons with the mean of each map's year as an attribute",
+    )
+    _add_settings(command, ZoneSettings, leave_out={"file"})
 
 
 def _report(command: argparse.ArgumentParser) -> None:
@@ -217,6 +251,39 @@ def _report(command: argparse.ArgumentParser) -> None:
         "--benchmarks", type=Path, metavar="DIR", help="Snakemake's benchmark files, for the run times"
     )
     command.add_argument("--picture", type=Path, metavar="FILE", help="also write an overview of the maps as PNG")
+
+
+def _catalogue(command: argparse.ArgumentParser) -> None:
+    """Write a STAC catalogue of a site's maps, with the folder stac of one item a map beside it."""
+    _results_of_site(command)
+    _out_file(command, "the collection, catalog.json")
+
+
+def _stack(command: argparse.ArgumentParser) -> None:
+    """Put all maps of a site into one file for xarray: CF NetCDF (.nc), or Zarr in a zip file (.zarr.zip)."""
+    _results_of_site(command)
+    _out_file(command, "the stack, its ending being .nc or .zarr.zip")
+
+
+def _crate(command: argparse.ArgumentParser) -> None:
+    """Describe a finished site as an RO-Crate: inputs, files, checksums, versions, settings."""
+    _results_of_site(command)
+    _out_file(command, "ro-crate-metadata.json in the site's folder")
+    command.add_argument("--command", metavar="TEXT", help="the command of the run, as it was typed")
+    command.add_argument("--threads", type=int, default=None, metavar="N", help="files read at once (default: all)")
+
+
+def _verify(command: argparse.ArgumentParser) -> None:
+    """Compare finished sites with the checksums in their RO-Crates; exit 1 where a file is changed, missing or extra."""
+    command.add_argument("results", type=Path, metavar="RESULTS", help="folder of results, or of one site")
+    command.add_argument("sites", nargs="*", metavar="SITE", help="default: all that have an RO-Crate")
+    command.add_argument("--threads", type=int, default=None, metavar="N", help="files read at once (default: all)")
+
+
+def _results_of_site(command: argparse.ArgumentParser) -> None:
+    command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder")
+    command.add_argument("--site", required=True, metavar="NAME")
+    command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
 
 
 def _check(command: argparse.ArgumentParser) -> None:
@@ -258,8 +325,14 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "climate": _climate,
     "transfer": _transfer,
     "mosaic": _mosaic,
+    "maps": _maps,
     "summary": _summary,
+    "zones": _zones,
     "report": _report,
+    "stack": _stack,
+    "catalogue": _catalogue,
+    "crate": _crate,
+    "verify": _verify,
     "check": _check,
     "config": _config,
     "profile": _profile,
@@ -277,6 +350,18 @@ def _out_folder(command: argparse.ArgumentParser) -> None:
 
 def _out_file(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help=meaning)
+
+
+def _table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--site", required=True, metavar="NAME", help="what the column site says")
+    command.add_argument(
+        "--case",
+        default="",
+        metavar="NAME",
+        help="what the column case says, of a sweep (default: nothing, for the site's own settings)",
+    )
+    command.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    command.add_argument("--parquet", type=Path, required=True, metavar="FILE")
 
 
 def _halo(command: argparse.ArgumentParser) -> None:

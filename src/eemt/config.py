@@ -115,6 +115,7 @@ ALGORITHMS = {
     "mosaic": 2,
     "summary": 1,
     "report": 3,
+    "sweep": 1,
 }
 
 
@@ -824,6 +825,140 @@ class EemtSettings(Section):
         return self
 
 
+class Spread(Section):
+    """The range of a number that samples are drawn from, evenly."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _with_room(self) -> Spread:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low:g} and high {self.high:g}; low must be below high")
+        return self
+
+
+def _values_or_range(value: Any) -> Any:
+    if isinstance(value, list | tuple | Spread) and (isinstance(value, Spread) or len(value)):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"low", "high"}:
+        return value
+    raise ValueError(f"is {value!r}; give a list of values, or for samples a range such as {{low: 2, high: 4}}")
+
+
+Axis = Annotated[Spread | tuple[Any, ...], BeforeValidator(_values_or_range)]
+# what of each section can be swept: what is used by a tile's job, and does not change which maps there are
+SWEPT: dict[str, tuple[str, ...]] = {
+    "sun": tuple(name for name in SunSettings.model_fields if name != "daily"),
+    "climate": tuple(LapseSettings.model_fields),
+    "eemt": tuple(
+        name for name in EemtSettings.model_fields if name not in {"methods", "keep", "ndvi", "canopy_height"}
+    ),
+}
+
+
+class SweepSettings(Section):
+    """The same site with other parameters: cases, mapped and compared with the site's own (docs/sweeps.md)."""
+
+    sun: dict[str, Axis] = Field({}, description="Values by key of the section sun")
+    climate: dict[str, Axis] = Field(
+        {}, description="Values by key of the section climate, of those on lapse and space"
+    )
+    eemt: dict[str, Axis] = Field(
+        {}, description="Values by key of the section eemt; method, of those in eemt.methods, says which are compared"
+    )
+    years: tuple[Year, ...] = Field(
+        (), description="Years of climate.years that are compared one by one, instead of the mean over all of them"
+    )
+    combine: Literal["product", "each"] = Field(
+        "product",
+        description="product: every value with every other; each: one key at a time, the others as the site has them",
+    )
+    table: str | None = Field(
+        None,
+        description="CSV of cases instead of values by key: one row a case, one column a key, such as linke",
+        min_length=1,
+    )
+    samples: int | None = Field(
+        None,
+        description="Latin hypercube of so many points for Sobol indices, of keys that are given as {low: , high: } or "
+        "as a list of choices: samples x (keys + 2) cases at most",
+        ge=2,
+        le=4096,
+    )
+    seed: int = Field(1, description="Of the random numbers of samples", ge=0)
+    together: _whole_or_auto(1, 1000) = Field(  # type: ignore[valid-type]
+        "auto",
+        description="Cases with the same sun that one job computes of a tile; auto: one, or where that were more than "
+        "400 jobs as many as bring them below, 32 at most. With several, a new case makes those of its job anew",
+    )
+
+    @property
+    def axes(self) -> dict[tuple[str, str], Axis]:
+        """Values by section and key; the methods, which one job computes together, are not among them."""
+        sections = (("sun", self.sun), ("climate", self.climate), ("eemt", self.eemt))
+        return {(section, key): axis for section, named in sections for key, axis in named.items() if key != "method"}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SweepSettings:
+        if self.table and (self.axes or self.samples):
+            raise ValueError("table has all cases; leave out samples and values by key")
+        if self.samples and not self.axes:
+            raise ValueError("samples needs keys to draw for, such as eemt: {omega: {low: 2.2, high: 3.2}}")
+        for (section, key), axis in self.axes.items():
+            if key not in SWEPT[section]:
+                raise ValueError(f"{section}.{key} cannot be swept; known are {', '.join(SWEPT[section])}")
+            if isinstance(axis, Spread) and not self.samples:
+                raise ValueError(
+                    f"{section}.{key} is a range, which only samples are drawn from; give a list of values"
+                )
+        return self
+
+
+ZoneStatistic = Literal["mean", "sd", "min", "max", "p5", "p50", "p95"]
+
+
+class ZoneSettings(Section):
+    """Polygons, such as catchments, that maps are summed up over."""
+
+    file: str | None = Field(
+        None,
+        description="Polygons in any coordinate system: GeoPackage, GeoJSON, shapefile, FlatGeobuf or another vector "
+        "file that GDAL reads. Without one, there are no zones",
+        min_length=1,
+    )
+    layer: str | None = Field(None, description="Layer of the file, where several have polygons", min_length=1)
+    id: str | None = Field(
+        None,
+        description="Attribute that names a zone, in each polygon another; without one, the polygons are counted from "
+        "1 in the file's order",
+        min_length=1,
+    )
+    statistics: tuple[ZoneStatistic, ...] = Field(
+        ("mean", "sd", "min", "max"),
+        description="What is told of a zone's cells beside their number and area, each cell by the share of it that "
+        "lies in the zone, min and max of all that do in part. p5, p50 and p95 are percentiles, and need up to 100 "
+        "bytes of memory for each cell of the largest zone",
+    )
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """All others where there is no file."""
+        return frozenset(() if self.file else ("layer", "id", "statistics"))
+
+    @field_validator("statistics", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _listed(value)
+
+    @field_validator("statistics")
+    @classmethod
+    def _mean_and_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "mean" not in value or len(set(value)) < len(value):
+            raise ValueError(f"is {', '.join(value) or 'empty'}; mean, which zones.gpkg shows, and each once is needed")
+        return value
+
+
 class OutputSettings(Section):
     """What is kept of a run."""
 
@@ -834,6 +969,25 @@ class OutputSettings(Section):
         "for ten years and its p-value by a t test, three",
     )
     report: bool = Field(True, description="Whether report.html is written")
+    catalogue: bool = Field(True, description="Whether catalog.json, a STAC catalogue of the maps, is written")
+    stack: Literal["none", "netcdf", "zarr"] = Field(
+        "none",
+        description="Whether all maps of the site are also written as one file, stack.nc (CF NetCDF) or stack.zarr.zip, "
+        "for xarray and the like; it takes as much space as they do",
+    )
+    crate: bool = Field(
+        True,
+        description="Whether ro-crate-metadata.json is written: inputs, files, checksums, versions and settings, with "
+        "which a run can be archived, cited and verified",
+    )
+    author: str | None = Field(
+        None, description="Person or organisation that makes the maps, named in catalogue and crate", min_length=1
+    )
+    licence: str | None = Field(
+        None,
+        description="Licence that the maps are given under, by its SPDX name, such as CC-BY-4.0, for catalogue and crate",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$",
+    )
 
     @field_validator("over_years")
     @classmethod
@@ -852,7 +1006,39 @@ class Site(Section):
     sun: SunSettings = SunSettings()
     climate: ClimateSettings
     eemt: EemtSettings = EemtSettings()
+    sweep: SweepSettings = SweepSettings()
+    zones: ZoneSettings = ZoneSettings()
     outputs: OutputSettings = OutputSettings()
+
+    @model_validator(mode="after")
+    def _sweepable(self) -> Site:
+        for (section, key), axis in self.sweep.axes.items():
+            for value in (axis.low, axis.high) if isinstance(axis, Spread) else axis:
+                swept_section(self, section, {key: value})
+        unknown = [name for name in self.sweep.eemt.get("method", ()) if name not in self.eemt.methods]
+        if unknown:
+            raise ValueError(f"sweep.eemt.method: {unknown[0]} is not among eemt.methods")
+        strange = [year for year in self.sweep.years if str(year) not in self.climate.labels]
+        if strange:
+            raise ValueError(f"sweep.years: {strange[0]} is not among the years of climate")
+        return self
+
+
+def swept_section(site: Site, section: str, values: Mapping[str, Any]) -> Any:
+    """Return a section of a site with some values changed.
+
+    Raises
+    ------
+    ValueError
+        One line that begins with the swept key.
+    """
+    own = getattr(site, section)
+    if any(isinstance(value, str) and key == "albedo" for key, value in values.items()):
+        raise ValueError(f"sweep.{section}.albedo: a raster cannot be swept; numbers can")
+    try:
+        return type(own).model_validate({**own.model_dump(), **values})
+    except ValidationError as error:
+        raise ValueError(f"sweep.{section}.{_one_line(error, type(own))}") from None
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -862,6 +1048,8 @@ SECTIONS: dict[str, type[Section]] = {
     "sun": SunSettings,
     "climate": ClimateSettings,
     "eemt": EemtSettings,
+    "sweep": SweepSettings,
+    "zones": ZoneSettings,
     "outputs": OutputSettings,
 }
 

@@ -1,21 +1,20 @@
-"""What users open: maps put together from tiles, and the table that sums them up."""
+"""What users open: maps put together from tiles."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import rasterio
 import xarray as xr
 from pyproj import CRS
+from rasterio import __gdal_version__ as gdal_version
 from rasterio.windows import Window
 
 from eemt.climate.monthly import days_in_months, select, year_labels
@@ -23,6 +22,8 @@ from eemt.climatology import Climatology, climatology
 from eemt.constants import MONTH_NAMES
 from eemt.errors import InputError
 from eemt.grid import Grid
+from eemt.provenance import DOI, now, versions
+from eemt.qml import write_style
 from eemt.raster import BLOCK, cog_writer, grid_of, open_netcdf, open_raster, row_strips
 
 
@@ -47,9 +48,6 @@ VARIABLES = {
 }
 MEAN = "mean"
 STATISTICS = {"mean": 1, "sd": 2, "trend": 3, "trend_p": 3}  # over years, and the least number of them
-HELD = 512 * 2**20  # bytes of a map that are summed up at once, at most, or else one band
-CACHE = 64 * 2**20  # bytes, of blocks that GDAL holds meanwhile: each is read once
-PIECE = 2**20  # values that are squared at once
 DECADE = 10  # years, that trends are given for
 MAP_NAME = re.compile(r"(?P<variable>[a-z]+)_(?P<method>[a-z]+)_(?P<year>\d{4}(-\d{4})?|mean|sd|trend|trend_p)\.tif")
 CITATION = "Rasmussen et al. 2015, Vadose Zone Journal, doi:10.2136/vzj2014.07.0102"
@@ -83,6 +81,8 @@ def mosaic_rasters(tiles: Sequence[Path], out: Path) -> None:
 def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str, year: str) -> None:
     """Put one variable of transfer tiles together: the year in band 1, its months in bands 2 to 13.
 
+    Its style for QGIS is put beside it, see `eemt.qml`.
+
     Parameters
     ----------
     tiles : sequence of path
@@ -110,12 +110,18 @@ def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str
     per = (" yr-1", " month-1") if about.summed and year != "trend_p" else ("", "")
     tags: dict[str, Any] = {
         "TITLE": f"{about.meaning}, method {method}, {year}",
-        "UNITS": f"band 1 {units}{per[0]}, bands 2 to 13 {units}{per[1]}",
+        "UNITS": "band 1 {}, bands 2 to 13 {}".format(*(_units(variable, year, span) for span in per)),
+        "VARIABLE": variable,
+        "METHOD": method,
+        "YEAR": year,
         "CITATION": CITATION,
+        "DOI": DOI,
+        "CREATED": now(),
+        "VERSIONS": json.dumps(versions(("numpy", "rasterio", "xarray")) | {"gdal": gdal_version}),
     }
     with cog_writer(out, whole, bands, units, tags) as target:
         counts: Counter[tuple[str, int]] = Counter()
-        options = ""
+        options, years = "", year
         for path, grid in zip(tiles, grids, strict=True):
             with open_netcdf(path, "tile") as dataset:
                 tile = _Tile(dataset, path, method, water)
@@ -124,9 +130,11 @@ def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str
                     target.write(values.astype(np.float32), window=_window(part, whole))
                 counts.update(tile.counts(year))
                 options = str(dataset.attrs.get("options", ""))
+                years = ",".join(tile.labels) if year in STATISTICS else year
         # of several years, the worst
         names = {name: max(counts[key] for key in counts if key[0] == name) for name, _ in counts}
-        target.update_tags(OPTIONS=options, **{name: str(count) for name, count in names.items()})
+        target.update_tags(OPTIONS=options, YEARS=years, **{name: str(count) for name, count in names.items()})
+    write_style(out, variable, year, _units(variable, year, per[0]))
 
 
 def grid_attributes(grid: Grid) -> dict[str, Any]:
@@ -153,90 +161,10 @@ def read_transfer_grid(path: Path) -> Grid:
     return Grid(attributes["crs_name"], west, north, dx, -dy, width, height)
 
 
-def summarise(maps: Iterable[Path], site: str) -> pd.DataFrame:
-    """Tabulate maps by variable, method, year and month.
-
-    Returns
-    -------
-    DataFrame
-        A row a band: `month` 0 is the whole year [MJ m-2 yr-1], 1 to 12 are months
-        [MJ m-2 month-1]; `cells` and `area_km2` are those with a value.
-
-    Raises
-    ------
-    InputError
-        When a file's name is not VARIABLE_METHOD_YEAR.tif.
-    """
-    rows = []
-    for path in maps:
-        name = MAP_NAME.fullmatch(path.name)
-        if name is None:
-            raise InputError(f"summary: {path.name} is not named VARIABLE_METHOD_YEAR.tif")
-        with rasterio.Env(GDAL_CACHEMAX=CACHE), open_raster(path, "map") as source:
-            grid = grid_of(source, "map")
-            for first in range(0, source.count, _bands_at_once(source.count, grid)):
-                rest = range(first, min(first + _bands_at_once(source.count, grid), source.count))
-                for month, values in zip(rest, _known_values(source, rest, grid), strict=True):
-                    rows.append({"site": site, **name.groupdict(), "month": month, **_statistics(values, grid)})
-    return pd.DataFrame(rows)
-
-
-def _bands_at_once(count: int, grid: Grid) -> int:
-    """Return how many bands of a map are held together, since all of them are unpacked to read one."""
-    return max(1, min(count, HELD // (4 * grid.width * grid.height)))
-
-
-def _known_values(source: rasterio.DatasetReader, bands: range, grid: Grid) -> Iterator[npt.NDArray[np.float32]]:
-    """Read the values of some bands without their missing cells, in 4 bytes each and no copy."""
-    known = np.empty((len(bands), grid.height * grid.width), dtype=np.float32)
-    sizes = [0] * len(bands)
-    for rows in row_strips(slice(0, grid.height)):
-        strip = source.read([band + 1 for band in bands], window=Window.from_slices(rows, slice(0, grid.width)))
-        for number, values in enumerate(strip):
-            here = values[np.isfinite(values)]
-            known[number, sizes[number] : sizes[number] + here.size] = here
-            sizes[number] += here.size
-    for values, size in zip(known, sizes, strict=True):
-        yield values[:size]
-
-
-def _statistics(values: npt.NDArray[np.float32], grid: Grid) -> dict[str, float]:
-    """Sum up values, which are put in another order; in double precision, a piece at a time."""
-    if values.size == 0:
-        return dict.fromkeys(("mean", "sd", "min", "max", "p5", "p50", "p95"), np.nan) | {"cells": 0, "area_km2": 0.0}
-    pieces = [values[start : start + PIECE] for start in range(0, values.size, PIECE)]
-    mean = sum(float(piece.sum(dtype=np.float64)) for piece in pieces) / values.size
-    squares = sum(float(((piece - mean) ** 2).sum()) for piece in (piece.astype(np.float64) for piece in pieces))
-    p5, p50, p95 = _percentiles(values, (5.0, 50.0, 95.0))
-    return {
-        "mean": mean,
-        "sd": float(np.sqrt(squares / values.size)),
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "p5": p5,
-        "p50": p50,
-        "p95": p95,
-        "cells": values.size,
-        "area_km2": values.size * grid.cell_area / 1e6,
-    }
-
-
-def _percentiles(values: npt.NDArray[np.float32], percents: Sequence[float]) -> list[float]:
-    """Return percentiles, linear between neighbours as those of numpy, and put the values in another order."""
-    places = [(values.size - 1) * percent / 100.0 for percent in percents]
-    below = [int(place) for place in places]
-    values.partition(sorted({index for low in below for index in (low, min(low + 1, values.size - 1))}))
-    found = []
-    for place, low in zip(places, below, strict=True):
-        here, above = float(values[low]), float(values[min(low + 1, values.size - 1)])
-        found.append(here + (above - here) * (place - low))
-    return found
-
-
-def _units(variable: str, year: str) -> str:
+def _units(variable: str, year: str, per: str = "") -> str:
     if year == "trend_p":
         return "1"
-    return VARIABLES[variable].units + (f" per {DECADE} years" if year == "trend" else "")
+    return VARIABLES[variable].units + per + (f" per {DECADE} years" if year == "trend" else "")
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from eemt.dem.datasets import DATA_SETS
 from eemt.energy.eemt import COUNTS, COUNTS_OF
 from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.products import summarise
 from eemt.results import counts, edge, open_run, shown_grid, survey
 from eemt.stages import report as stage
+from eemt.summary import summarise
 
 SITE = {
     "dem": {"source": "dem.tif"},

@@ -297,7 +297,7 @@ def test_run_offline_needs_the_cache_alone(survivor: Run, clean: Run, server: Mo
         shutil.rmtree(survivor.result(folder))
     jobs = planned(survivor)
     assert jobs.pop("all") == 1
-    assert jobs == {"climate_year": 2, "climate_of_years": 1, "transfer": 1, "map": 4, "summary": 1}
+    assert jobs == {"climate_year": 2, "climate_of_years": 1, "transfer": 1, "maps_clip": 1, "summary": 1}
     done = survivor.snakemake()
     assert done.returncode == 0, done.stdout
     assert survivor.result("climate/climate.nc").read_bytes() == clean.result("climate/climate.nc").read_bytes()

@@ -198,7 +198,7 @@ def test_wider_buffer_makes_the_site_anew_but_its_climate(
     jobs = planned(fetched, config=changed)
     assert jobs.pop("all") == 1
     stages = ("dem", "tile", "terrain", "wetness", "sun_monthly", "transfer", "mosaic", "summary")
-    assert jobs == {**dict.fromkeys(stages, 1), "map": 2}
+    assert jobs == {**dict.fromkeys(stages, 1), "maps_usgs": 1}
     assert len(server.requests) == asked
 
 

@@ -142,7 +142,7 @@ def test_changed_albedo_reruns_the_sun_and_what_follows_alone(finished: Run, pla
     changed["sun"]["albedo"] = 0.35
     jobs = planned(finished, config=changed)
     assert jobs.pop("all") == 1
-    assert jobs == {"sun": 4, "transfer": 4, "map": 18, "mosaic": 3, "summary": 1, "report": 1}
+    assert jobs == {"sun": 4, "transfer": 4, "maps_clip": 1, "mosaic": 3, "summary": 1, "report": 1}
 
 
 def test_changed_station_height_leaves_the_sun_alone(finished: Run, planned: Planned):

@@ -11,7 +11,7 @@ from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
 from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
-from eemt.plan import RASTERS, Plan
+from eemt.plan import RASTERS, Plan, folder, rasters_of
 
 put_commands_on_path()
 
@@ -22,6 +22,9 @@ wildcard_constraints:
     method="[a-z]+",
     variable="[a-z]+",
     year=r"\d+(-\d+)?|mean|sd|trend|trend_p",
+    # of a sweep: /linke~2_omega~2.2, or nothing for the site's own parameters
+    case=r"(/[^/]+~[^/]+)?",
+    sun=r"(/[^/]+~[^/]+)?",
     raster="|".join(RASTERS),
 
 
@@ -39,13 +42,15 @@ SITES = CONFIG.sites
 # With results in a bucket or the like, jobs see that alone: what reads the user's own files runs where the run is
 # driven from, and jobs are told how the sites lie.
 IN_STORAGE = workflow.storage_settings.default_storage_provider is not None
-LAYOUTS = "EEMT_LAYOUTS"
-IS_TOLD = IN_STORAGE and not workflow.is_main_process
-TOLD = json.loads(os.environ[LAYOUTS]) if IS_TOLD else {}
-PLANS = {
-    name: Plan(site, known=Layout.from_json(TOLD[name]) if IS_TOLD else None)
-    for name, site in SITES.items()
-}
+KNOWN = "EEMT_KNOWN"
+if IN_STORAGE and not workflow.is_main_process:
+    TOLD = json.loads(os.environ[KNOWN])
+    PLANS = {
+        name: Plan(site, known=Layout.from_json(told["layout"]), table=told["table"])
+        for (name, site), told in zip(SITES.items(), TOLD, strict=True)
+    }
+else:
+    PLANS = {name: Plan(site) for name, site in SITES.items()}
 LAPSE = list(LapseSettings.model_fields)
 
 
@@ -61,12 +66,15 @@ or_stop(check_before_start)
 
 if IN_STORAGE:
     if workflow.is_main_process:
-        os.environ[LAYOUTS] = json.dumps(
-            {name: plan.layout.as_json() for name, plan in PLANS.items()}
+        os.environ[KNOWN] = json.dumps(
+            [
+                {"layout": plan.layout.as_json(), "table": plan.table}
+                for plan in PLANS.values()
+            ]
         )
 
     envvars:
-        LAYOUTS,
+        KNOWN,
 
 
 def plan(attribute):
@@ -95,38 +103,40 @@ def raster(name):
     """Return the function that names the raster of a parameter, if it has one: the user's, or its copy in the storage."""
 
     def of_site(wildcards):
-        path = PLANS[wildcards.site].rasters.get(name, [])
+        path = rasters_of(settings_of(wildcards)).get(name, [])
         in_storage = f"results/{wildcards.site}/inputs/{name}.tif"
         return in_storage if path and IN_STORAGE else path
 
     return of_site
 
 
-def setting(section, key):
-    """Return the function that looks a site's parameter up."""
-
-    def of_site(wildcards):
-        return getattr(getattr(SITES[wildcards.site], section), key)
-
-    return of_site
+def settings_of(wildcards):
+    """Return the settings that a job has: its case's, its sun's, or the site's."""
+    site = PLANS[wildcards.site]
+    if wildcards.get("case"):
+        return or_stop(site.cases.__getitem__, wildcards.case).settings
+    if wildcards.get("sun"):
+        return or_stop(site.suns.__getitem__, wildcards.sun).settings
+    return site.settings
 
 
 def options(section, only=None, leave_out=()):
-    """Return the function that writes a site's parameters of a section as command line options."""
+    """Return the function that writes a job's parameters of a section as command line options."""
 
-    def of_site(wildcards):
-        return as_options(getattr(SITES[wildcards.site], section), only, leave_out)
+    def of_job(wildcards):
+        return as_options(getattr(settings_of(wildcards), section), only, leave_out)
 
-    return of_site
+    return of_job
 
 
 def options_but_rasters(section):
     """Return the function that writes those parameters of a section that name no raster as options."""
 
-    def of_site(wildcards):
-        return options(section, leave_out=PLANS[wildcards.site].rasters)(wildcards)
+    def of_job(wildcards):
+        rasters = rasters_of(settings_of(wildcards))
+        return options(section, leave_out=rasters)(wildcards)
 
-    return of_site
+    return of_job
 
 
 def rasters(wildcards, input):
@@ -176,10 +186,84 @@ def growing(mem_mb, per_million_cells=0, of="tile_million_cells"):
     return of_job
 
 
-def maps_of_site(wildcards):
+def batches_of_transfer():
+    """List the sites whose cases have a job each, and then the cases of other sites that share one.
+
+    Each with a name, the pattern of its sites, and the folders of its cases; of the first these are a wildcard.
+    """
+    alone = [
+        name for name, site in PLANS.items() if len(site.batches) == len(site.cases)
+    ]
+    yield "transfer", "|".join(alone) or "(?!)", ["{case}"]
+    for name, site in PLANS.items():
+        if name not in alone:
+            for number, cases in enumerate(site.batches, 1):
+                yield f"transfer_{name}_{number}", name, cases
+
+
+def sun_of(cases, layer):
+    """Return the function that names the sun maps that some cases have in common."""
+
+    def of_job(wildcards):
+        name, *_ = [part.format(**wildcards) for part in cases]
+        sun = folder(or_stop(PLANS[wildcards.site].cases.__getitem__, name).sun)
+        return f"results/{wildcards.site}/sun{sun}/tiles/{wildcards.tile}/{layer}.tif"
+
+    return of_job
+
+
+def outputs_of(cases):
+    """Return the function that names a job's files, each with what its case changes; for no reason to run again."""
+
+    def of_job(wildcards, output):
+        if len(cases) == 1:
+            return shlex.join(["--out", output[0]])
+        known = PLANS[wildcards.site].cases
+        words = [
+            {"out": path, **known[name].energy}
+            for name, path in zip(cases, output, strict=True)
+        ]
+        return " ".join(shlex.join(["--case", json.dumps(word)]) for word in words)
+
+    return of_job
+
+
+def groups_of_maps():
+    """List which maps a job makes, with their site and, where it has several such jobs, a number."""
+    for site, plan in PLANS.items():
+        groups = or_stop(getattr, plan, "map_groups")
+        for number, names in enumerate(groups, 1):
+            yield site, f"_{number}" if len(groups) > 1 else "", names
+
+
+def maps_of_case(wildcards):
+    place = f"results/{wildcards.site}{wildcards.get('case', '')}/maps"
+    return [f"{place}/{name}.tif" for name in PLANS[wildcards.site].maps]
+
+
+def case_option(wildcards):
+    name = wildcards.case.removeprefix("/")
+    return shlex.join(["--case", name]) if name else ""
+
+
+def of_all_cases(pattern):
+    """Return the function that names a file of each case of a site."""
+
+    def of_site(wildcards):
+        cases = or_stop(getattr, PLANS[wildcards.site], "cases")
+        return [pattern.format(site=wildcards.site, case=case) for case in cases]
+
+    return of_site
+
+
+def compared_maps(wildcards):
+    """List the maps of all cases that the page of a sweep shows: of EEMT."""
+    site = PLANS[wildcards.site]
+    names = [name for name in site.maps if name.startswith("eemt_")]
     return [
-        f"results/{wildcards.site}/maps/{name}.tif"
-        for name in PLANS[wildcards.site].maps
+        f"results/{wildcards.site}{case}/maps/{name}.tif"
+        for case in site.cases
+        for name in names
     ]
 
 
@@ -193,17 +277,21 @@ def wanted_results():
             f"results/{site}/sun/monthly_global.tif",
         ]
         wanted += [f"results/{site}/report.html"] if settings.outputs.report else []
+        if or_stop(getattr, PLANS[site], "is_swept"):
+            wanted += [f"results/{site}/sweep.{kind}" for kind in ("csv", "html")]
     return wanted
 
 
 def where_results_are():
     prefix = workflow.storage_settings.default_storage_prefix if IN_STORAGE else ""
-    folder = f"{prefix.rstrip('/')}/results" if prefix else "results"
+    place = f"{prefix.rstrip('/')}/results" if prefix else "results"
     lines = []
     for site, settings in SITES.items():
         lines.append(
-            f"{site}: maps in {folder}/{site}/maps, table in {folder}/{site}/summary.csv"
+            f"{site}: maps in {place}/{site}/maps, table in {place}/{site}/summary.csv"
         )
         if settings.outputs.report:
-            lines.append(f"{site}: report in {folder}/{site}/report.html")
+            lines.append(f"{site}: report in {place}/{site}/report.html")
+        if PLANS[site].is_swept:
+            lines.append(f"{site}: sweep in {place}/{site}/sweep.html")
     return "\n".join(lines)

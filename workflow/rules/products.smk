@@ -28,54 +28,106 @@ rule mosaic:
         "eemt mosaic {input:q} --out {output:q} > {log:q} 2>&1"
 
 
-rule map:
-    input:
-        collect("<results>/{{site}}/eemt/{tile}.nc", tile=plan("tiles")),
-    output:
-        "<results>/{site}/maps/{variable}_{method}_{year}.tif",
-    log:
-        "<logs>/{site}/map/{variable}_{method}_{year}.log",
-    benchmark:
-        "<benchmarks>/{site}/map/{variable}_{method}_{year}.tsv"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
-    params:
-        algorithm=ALGORITHMS["mosaic"],
-    message:
-        "{wildcards.site}: map of {wildcards.variable}, {wildcards.method}, {wildcards.year}"
-    shell:
-        "eemt mosaic {input:q} --variable {wildcards.variable} --method {wildcards.method} --year {wildcards.year}"
-        " --out {output:q} > {log:q} 2>&1"
+for site, number, maps in groups_of_maps():
+
+    rule:
+        name:
+            f"maps_{site}{number}"
+        input:
+            collect("<results>/{{site}}/eemt{{case}}/{tile}.nc", tile=plan("tiles")),
+        output:
+            [f"<results>/{{site}}{{case}}/maps/{map}.tif" for map in maps],
+        log:
+            f"<logs>/{{site}}/maps{{case}}{number}.log",
+        benchmark:
+            f"<benchmarks>/{{site}}/maps{{case}}{number}.tsv"
+        wildcard_constraints:
+            site=site,
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(20),
+        params:
+            out=subpath(output[0], parent=True),
+            maps=" ".join(maps),
+            algorithm=ALGORITHMS["mosaic"],
+        message:
+            f"{{wildcards.site}}{{wildcards.case}}: {len(maps)} maps"
+        shell:
+            "eemt maps {input:q} --maps {params.maps} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule summary:
     input:
-        maps_of_site,
+        maps_of_case,
     output:
-        csv="<results>/{site}/summary.csv",
-        parquet="<results>/{site}/summary.parquet",
+        csv=report(
+            "<results>/{site}{case}/summary.csv",
+            caption="../report/table.rst",
+            category="{site}",
+            labels={"result": "table{case}"},
+        ),
+        parquet="<results>/{site}{case}/summary.parquet",
     log:
-        "<logs>/{site}/summary.log",
+        "<logs>/{site}/summary{case}.log",
     benchmark:
-        "<benchmarks>/{site}/summary.tsv"
+        "<benchmarks>/{site}/summary{case}.tsv"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
+        case=case_option,
         algorithm=ALGORITHMS["summary"],
     message:
-        "{wildcards.site}: table of all maps"
+        "{wildcards.site}{wildcards.case}: table of all maps"
     shell:
-        "eemt summary {input:q} --site {wildcards.site} --csv {output.csv:q} --parquet {output.parquet:q}"
+        "eemt summary {input:q} --site {wildcards.site} {params.case} --csv {output.csv:q} --parquet {output.parquet:q}"
         " > {log:q} 2>&1"
+
+
+rule sweep:
+    input:
+        of_all_cases("results/{site}{case}/summary.csv"),
+        compared_maps,
+        "<results>/{site}/dem/dem.tif",
+    output:
+        csv=report(
+            "<results>/{site}/sweep.csv",
+            caption="../report/sweep_table.rst",
+            category="{site}",
+            labels={"result": "table of the sweep"},
+        ),
+        parquet="<results>/{site}/sweep.parquet",
+        page=report(
+            "<results>/{site}/sweep.html",
+            caption="../report/sweep.rst",
+            category="{site}",
+            labels={"result": "sweep"},
+        ),
+    log:
+        "<logs>/{site}/sweep.log",
+    benchmark:
+        "<benchmarks>/{site}/sweep.tsv"
+    localrule: IN_STORAGE
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        results=subpath(output.page, parent=True),
+        settings=settings_as_json,
+        algorithm=ALGORITHMS["sweep"],
+    message:
+        "{wildcards.site}: its cases compared"
+    shell:
+        "eemt compare {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
+        " --csv {output.csv:q} --parquet {output.parquet:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 rule report:
     input:
-        maps_of_site,
+        maps_of_case,
         "<results>/{site}/summary.csv",
         "<results>/{site}/dem/dem.tif",
         "<results>/{site}/dem/dem.json",
@@ -91,7 +143,18 @@ rule report:
             layer=["global", "flat_global", "insolation"],
         ),
     output:
-        "<results>/{site}/report.html",
+        page=report(
+            "<results>/{site}/report.html",
+            caption="../report/page.rst",
+            category="{site}",
+            labels={"result": "report"},
+        ),
+        picture=report(
+            "<results>/{site}/overview.png",
+            caption="../report/overview.rst",
+            category="{site}",
+            labels={"result": "maps"},
+        ),
     log:
         "<logs>/{site}/report.log",
     threads: 1
@@ -99,7 +162,7 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        results=subpath(output[0], parent=True),
+        results=subpath(output.page, parent=True),
         benchmarks="logs/benchmarks/{site}",
         settings=settings_as_json,
         algorithm=ALGORITHMS["report"],
@@ -107,4 +170,4 @@ rule report:
         "{wildcards.site}: report"
     shell:
         "eemt report {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
-        " --benchmarks {params.benchmarks:q} --out {output:q} > {log:q} 2>&1"
+        " --benchmarks {params.benchmarks:q} --out {output.page:q} --picture {output.picture:q} > {log:q} 2>&1"

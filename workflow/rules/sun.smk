@@ -38,10 +38,20 @@ rule sun:
         " --threads {threads} {params.options} {params.rasters} > {log:q} 2>&1"
 
 
+# of sites without the maps of days, and of what a sweep changes
 use rule sun as sun_monthly with:
     output:
-        monthly_global="<results>/{site}/sun/tiles/{tile}/monthly_global.tif",
-        monthly_flat_global="<results>/{site}/sun/tiles/{tile}/monthly_flat_global.tif",
-        monthly_insolation="<results>/{site}/sun/tiles/{tile}/monthly_insolation.tif",
+        monthly_global="<results>/{site}/sun{sun}/tiles/{tile}/monthly_global.tif",
+        monthly_flat_global="<results>/{site}/sun{sun}/tiles/{tile}/monthly_flat_global.tif",
+        monthly_insolation="<results>/{site}/sun{sun}/tiles/{tile}/monthly_insolation.tif",
+    log:
+        "<logs>/{site}/sun{sun}/{tile}.log",
+    benchmark:
+        "<benchmarks>/{site}/sun{sun}/{tile}.tsv"
     wildcard_constraints:
-        site=sites_with("sun", "daily", False),
+        site="|".join(SITES),
+    message:
+        "{wildcards.site}{wildcards.sun}: a year of sun maps of tile {wildcards.tile}"
+
+
+ruleorder: sun > sun_monthly

@@ -64,8 +64,9 @@ def check_inputs(config: Config, results: Path) -> None:
 
 
 def check_site(site: Site, results: Path = RESULTS) -> None:
-    """Check a site's elevation header, grid, map of albedo, vegetation and what there is of its climate."""
+    """Check a site's elevation header, grid, map of albedo, vegetation, zones and what there is of its climate."""
     plan = Plan(site, results)
+    plan.refuse_too_many_jobs()
     area = plan.layout.area
     for name, path in plan.rasters.items():
         key = f"sun.{name}" if name == "albedo" else f"eemt.{name}"
@@ -74,6 +75,10 @@ def check_site(site: Site, results: Path = RESULTS) -> None:
                 window_on_grid(raster, area, key)
             else:
                 grid_of(raster, key, least=1)
+    if site.zones.file:
+        from eemt.zones import read_zones, refuse_elsewhere
+
+        refuse_elsewhere(read_zones(site.zones), area)
     _check_climate(site, plan, area)
 
 

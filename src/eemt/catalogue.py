@@ -1,0 +1,277 @@
+"""A STAC catalogue of a site's maps: one collection, one item a map, with relative links only.
+
+It follows STAC 1.1.0 (https://stacspec.org) with the extensions Projection 2.0.0, Raster 1.1.0 and Scientific Citation
+1.0.0. The folder can be moved or put on any server of files as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+import rasterio
+from pyproj import CRS, Transformer
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.raster import DataType, NoDataStrings, RasterBand, RasterExtension, Sampling, Statistics
+from pystac.extensions.scientific import ScientificExtension
+from pystac.layout import TemplateLayoutStrategy
+from rasterio.warp import transform_bounds
+
+from eemt.config import Site
+from eemt.errors import InputError
+from eemt.grid import Grid
+from eemt.inventory import CATALOGUE, ITEMS, Kind, kind, media_type, site_files
+from eemt.plan import Plan
+from eemt.provenance import DOI
+from eemt.raster import grid_of, open_raster, whole_or_nothing
+
+EDGE_POINTS = 8  # of a footprint's side, which is no straight line in degrees
+DECIMALS = 7  # of degrees: a centimetre
+KEYWORDS = ["EEMT", "effective energy and mass transfer", "critical zone", "climate", "topography"]
+UNITS = re.compile(r"band 1 (?P<year>.+), bands 2 to 13 (?P<month>.+)")
+
+
+@dataclass(frozen=True)
+class Map:
+    """What the header of a map says."""
+
+    path: Path
+    grid: Grid
+    tags: Mapping[str, str]
+    bands: list[tuple[str, Mapping[str, str]]]  # description and statistics
+    media_type: str
+
+
+def write_catalogue(folder: Path, out: Path, site: str, settings: Site) -> list[Path]:
+    """Write the catalogue of a site.
+
+    Parameters
+    ----------
+    folder : path
+        The site's folder of results.
+    out : path
+        The collection, ``catalog.json``; items are put beside it into the folder ``stac``, one a map, under its name.
+    site : str
+        Name of the site, and of the collection.
+    settings : Site
+        They say which maps there are.
+
+    Returns
+    -------
+    list of path
+        All that was written, the collection first.
+
+    Raises
+    ------
+    InputError
+        When a map is missing or was not made by `eemt maps` or `eemt mosaic`.
+    """
+    maps = [read_map(folder / "maps" / f"{name}.tif") for name in Plan(settings).maps]
+    items = [item(known, out.parent / ITEMS / f"{known.path.stem}.json", site) for known in maps]
+    collection = _collection(folder, out, site, settings, items)
+    paths = []
+    for part in (collection, *items):
+        path = Path(part.get_self_href() or "")
+        with whole_or_nothing(path) as partial:
+            text = json.dumps(part.to_dict(include_self_link=False), indent=1, ensure_ascii=False)
+            partial.write_text(f"{text}\n", encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def read_map(path: Path) -> Map:
+    """Read what a map says of itself, from its header alone.
+
+    Raises
+    ------
+    InputError
+        When it is missing or lacks the tags of a map.
+    """
+    with open_raster(path, "catalogue") as source:
+        grid, tags = grid_of(source, "catalogue", least=1), source.tags()
+        bands = [(source.descriptions[number - 1] or "", source.tags(number)) for number in source.indexes]
+        optimised = source.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    missing = [name for name in ("TITLE", "UNITS", "VARIABLE", "METHOD", "YEAR", "YEARS", "CREATED") if name not in tags]
+    if missing:
+        raise InputError(f"catalogue: {path} has no tag {missing[0]}; make it again with `eemt maps`")
+    return Map(path, grid, tags, bands, pystac.MediaType.COG if optimised else pystac.MediaType.GEOTIFF)
+
+
+def item(known: Map, path: Path, site: str) -> pystac.Item:
+    """Return a map as an item of the site's collection; `path` is where it will be written."""
+    tags = known.tags
+    start, end = time_span(tags["YEARS"])
+    made = pystac.Item(
+        id=known.path.stem,
+        geometry=footprint(known.grid),
+        bbox=degrees(known.grid),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        collection=site,
+        properties={
+            "title": tags["TITLE"][0].upper() + tags["TITLE"][1:],
+            "created": tags["CREATED"],
+            "eemt:variable": tags["VARIABLE"],
+            "eemt:method": tags["METHOD"],
+            "eemt:year": tags["YEAR"],
+            "eemt:years": tags["YEARS"].split(","),
+            "eemt:parameters": json.loads(tags.get("OPTIONS") or "{}"),
+            "eemt:versions": json.loads(tags.get("VERSIONS") or "{}"),
+        },
+    )
+    made.set_self_href(str(path.absolute()))
+    _project(made, known.grid)
+    cite = ScientificExtension.ext(made, add_if_missing=True)
+    cite.apply(doi=DOI, citation=tags["CITATION"])
+    _add_assets(made, known)
+    return made
+
+
+def _project(made: pystac.Item, grid: Grid) -> None:
+    projection = ProjectionExtension.ext(made, add_if_missing=True)
+    crs = CRS.from_user_input(grid.crs)
+    code = ":".join(crs.to_authority() or ()) or None
+    projection.apply(
+        code=code,
+        wkt2=None if code else crs.to_wkt(),
+        bbox=list(grid.bounds),
+        shape=list(grid.shape),
+        transform=list(grid.transform)[:6],
+    )
+
+
+def _add_assets(made: pystac.Item, known: Map) -> None:
+    data = pystac.Asset(
+        href=_relative(known.path, made), title=made.properties["title"], media_type=known.media_type, roles=["data"]
+    )
+    made.add_asset("data", data)
+    names = [description or f"band {number}" for number, (description, _) in enumerate(known.bands, start=1)]
+    data.extra_fields["bands"] = [{"name": name.rsplit(" ", 1)[-1], "description": name} for name in names]
+    RasterExtension.ext(data, add_if_missing=True).apply(list(_raster_bands(known)))
+    style = known.path.with_suffix(".qml")
+    if style.exists():
+        made.add_asset(
+            "style",
+            pystac.Asset(_relative(style, made), title="Style for QGIS", media_type=media_type(".qml"), roles=["style"]),
+        )
+
+
+def _raster_bands(known: Map) -> Iterator[RasterBand]:
+    units = UNITS.fullmatch(known.tags["UNITS"])
+    for number, (_, tags) in enumerate(known.bands):
+        found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in STATISTICS.items()}
+        numbers = {name: float(value) for name, value in found.items() if value is not None}
+        yield RasterBand.create(
+            nodata=NoDataStrings.NAN,
+            sampling=Sampling.AREA,
+            data_type=DataType.FLOAT32,
+            spatial_resolution=known.grid.dx,
+            unit=units["month" if number else "year"] if units else None,
+            statistics=Statistics.create(**numbers) if numbers else None,
+        )
+
+
+STATISTICS = {
+    "minimum": "MINIMUM",
+    "maximum": "MAXIMUM",
+    "mean": "MEAN",
+    "stddev": "STDDEV",
+    "valid_percent": "VALID_PERCENT",
+}
+
+
+def _collection(
+    folder: Path, out: Path, site: str, settings: Site, items: list[pystac.Item]
+) -> pystac.Collection:
+    boxes = np.array([made.bbox for made in items])
+    times = [made.common_metadata for made in items]
+    box = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
+    span = [min(t.start_datetime for t in times if t.start_datetime), max(t.end_datetime for t in times if t.end_datetime)]
+    about = pystac.Collection(
+        id=site,
+        title=f"EEMT of {site}",
+        description=f"Effective energy and mass transfer (EEMT) of {site}: maps by variable, method and year.",
+        extent=pystac.Extent(pystac.SpatialExtent([box]), pystac.TemporalExtent([span])),
+        license=settings.outputs.licence or "other",
+        keywords=KEYWORDS,
+        providers=_providers(settings),
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+        href=str(out.absolute()),
+    )
+    about.summaries.add("eemt:variable", _each(items, "eemt:variable"))
+    about.summaries.add("eemt:method", _each(items, "eemt:method"))
+    about.summaries.add("eemt:year", _each(items, "eemt:year"))
+    for name in site_files(folder):
+        known = kind(name)
+        if known is not None and _is_of_collection(name):
+            about.add_asset(name.replace("/", "_"), _asset(folder, name, known))
+    about.add_link(pystac.Link("cite-as", f"https://doi.org/{DOI}", title="The paper of the model"))
+    for made in items:
+        about.add_item(made, strategy=TemplateLayoutStrategy(item_template=ITEMS))
+    return about
+
+
+def _asset(folder: Path, name: str, known: Kind) -> pystac.Asset:
+    return pystac.Asset(f"./{name}", title=known.meaning, media_type=media_type(name), roles=[known.role])
+
+
+def _is_of_collection(name: str) -> bool:
+    """Whether a file is of the site as a whole, neither a map, which has its item, nor what is made of the catalogue."""
+    first = name.split("/", 1)[0]
+    return first not in {"maps", ITEMS, CATALOGUE} and "~" not in name and not name.startswith(AFTERWARDS)
+
+
+AFTERWARDS = ("report.", "sweep.")  # may be made later
+
+
+def _providers(settings: Site) -> list[pystac.Provider]:
+    software = pystac.Provider("eemt", roles=[pystac.ProviderRole.PROCESSOR], description="The program of the maps")
+    author = settings.outputs.author
+    return [pystac.Provider(author, roles=[pystac.ProviderRole.PRODUCER]), software] if author else [software]
+
+
+def _each(items: list[pystac.Item], key: str) -> list[str]:
+    return list(dict.fromkeys(made.properties[key] for made in items))
+
+
+def _relative(path: Path, made: pystac.Item) -> str:
+    return pystac.utils.make_relative_href(str(path.absolute()), str(made.get_self_href()))
+
+
+def time_span(years: str) -> tuple[datetime, datetime]:
+    """Return the first and last second of years such as ``2001``, ``2001,2003`` or ``1971-2000``.
+
+    Raises
+    ------
+    InputError
+        When there is no year in it.
+    """
+    numbers = [int(year) for year in re.findall(r"\d+", years)]
+    if not numbers:
+        raise InputError(f"catalogue: {years} has no year, such as 2001 or 1971-2000")
+    return datetime(min(numbers), 1, 1, tzinfo=UTC), datetime(max(numbers), 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def footprint(grid: Grid) -> dict[str, Any]:
+    """Return the outline of a grid as a GeoJSON polygon in WGS 84, counter-clockwise, with points along its sides."""
+    west, south, east, north = grid.bounds
+    along = np.linspace(0.0, 1.0, EDGE_POINTS, endpoint=False)
+    x = np.concatenate([west + along * (east - west), 0 * along + east, east - along * (east - west), 0 * along + west])
+    y = np.concatenate([0 * along + south, south + along * (north - south), 0 * along + north, north - along * (north - south)])
+    to_degrees = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    points = [[round(float(v), DECIMALS) for v in point] for point in zip(*to_degrees.transform(x, y), strict=True)]
+    return {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+
+
+def degrees(grid: Grid) -> list[float]:
+    """Return the box around a grid: west, south, east and north [degrees, WGS 84]."""
+    box = transform_bounds(rasterio.crs.CRS.from_user_input(grid.crs), "EPSG:4326", *grid.bounds)
+    return [round(edge, DECIMALS) for edge in box]

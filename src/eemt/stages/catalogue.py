@@ -1,0 +1,13 @@
+"""``eemt catalogue``: a STAC catalogue of a site's maps."""
+
+from __future__ import annotations
+
+import argparse
+
+from eemt.catalogue import write_catalogue
+from eemt.inventory import site_of
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the collection and the items of its maps."""
+    write_catalogue(args.results, args.out, args.site, site_of(args.settings))

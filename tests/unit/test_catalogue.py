@@ -1,0 +1,127 @@
+"""The STAC catalogue of a site."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pystac
+import pytest
+import rasterio
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.raster import RasterExtension
+from pystac.extensions.scientific import ScientificExtension
+from pystac.stac_object import STACObjectType
+from pystac.validation import RegisteredValidator
+from pystac.validation.local_validator import get_local_schema_cache
+
+from eemt.catalogue import degrees, footprint, time_span
+from eemt.errors import InputError
+from eemt.grid import Grid
+from eemt.raster import read_grid
+
+
+@pytest.fixture
+def catalogue(finished, call) -> Path:
+    out = finished.folder / "catalog.json"
+    code, _, err = call("catalogue", *finished.words, "--out", out)
+    assert code == 0, err
+    return out
+
+
+def items_of(path: Path) -> dict[str, pystac.Item]:
+    return {item.id: item for item in pystac.Collection.from_file(str(path)).get_items()}
+
+
+def test_collection_and_items_are_valid_by_the_schemas_that_pystac_ships(catalogue: Path):
+    validator = RegisteredValidator.get_validator()
+    assert set(get_local_schema_cache()) <= set(validator.schema_cache)  # so that nothing of it is asked for on the net
+    for path in (catalogue, *catalogue.parent.glob("stac/*.json")):
+        content = json.loads(path.read_text())
+        kind = STACObjectType.COLLECTION if path == catalogue else STACObjectType.ITEM
+        assert validator.validate_core(content, kind, content["stac_version"], path.name)
+
+
+def test_every_map_has_an_item_and_every_link_leads_to_a_file(catalogue: Path, finished):
+    items = items_of(catalogue)
+    assert list(items) == finished.maps
+    assert sorted(path.stem for path in catalogue.parent.glob("stac/*.json")) == sorted(finished.maps)
+    for item in items.values():
+        assert item.get_collection().id == "ridge" and item.get_root().id == "ridge"
+        for asset in item.assets.values():
+            assert not Path(asset.href).is_absolute()
+            assert Path(asset.get_absolute_href()).is_file()
+    collection = pystac.Collection.from_file(str(catalogue))
+    assert {"dem_dem.tif", "summary.parquet", "terrain_slope.tif", "climate_climate.nc"} <= set(collection.assets)
+    assert all(Path(asset.get_absolute_href()).is_file() for asset in collection.assets.values())
+
+
+def test_catalogue_can_be_moved(catalogue: Path, tmp_path: Path):
+    moved = catalogue.parent.rename(tmp_path / "elsewhere") / "catalog.json"
+    assert str(tmp_path / "results") not in moved.read_text()
+    for item in items_of(moved).values():
+        assert Path(item.assets["data"].get_absolute_href()).is_file()
+
+
+def test_item_says_of_a_map_what_the_map_says(catalogue: Path):
+    item = items_of(catalogue)["eemt_topo_2002"]
+    with rasterio.open(item.assets["data"].get_absolute_href()) as source:
+        projection = ProjectionExtension.ext(item)
+        assert projection.code == source.crs.to_string()
+        assert projection.shape == list(source.shape) and projection.bbox == list(source.bounds)
+        assert projection.transform == list(source.transform)[:6]
+        bands = RasterExtension.ext(item.assets["data"]).bands
+        assert len(bands) == source.count == 13
+        assert (bands[0].unit, bands[12].unit) == ("MJ m-2 yr-1", "MJ m-2 month-1")
+        assert bands[0].nodata == "nan" and bands[0].data_type == source.dtypes[0]
+        assert bands[3].statistics.mean == pytest.approx(float(source.tags(4)["STATISTICS_MEAN"]))
+    assert item.assets["data"].extra_fields["bands"][1]["name"] == "Jan"
+    assert item.assets["data"].media_type == pystac.MediaType.COG
+    assert item.properties["eemt:parameters"]["omega"] == 2.63
+    assert ScientificExtension.ext(item).doi == "10.2136/vzj2014.07.0102"
+
+
+def test_time_is_of_the_years_and_of_all_of_them_in_a_statistic(catalogue: Path):
+    items = items_of(catalogue)
+    year, trend = items["eemt_topo_2002"].common_metadata, items["eemt_topo_trend"].common_metadata
+    assert (year.start_datetime.year, year.end_datetime.isoformat()) == (2002, "2002-12-31T23:59:59+00:00")
+    assert (trend.start_datetime.year, trend.end_datetime.year) == (2001, 2003)
+    assert [moment.year for moment in time_span("1971-2000")] == [1971, 2000]
+    with pytest.raises(InputError, match="has no year"):
+        time_span("mean")
+
+
+def test_footprint_follows_the_sides_of_a_grid(finished_once):
+    grid = read_grid(finished_once.folder / "maps" / "eemt_topo_2002.tif")
+    west, south, east, north = degrees(grid)
+    assert west < grid.centre[1] < east and south < grid.centre[0] < north
+    wide = Grid("EPSG:32613", 200_000.0, 4_900_000.0, 1000.0, 1000.0, 600, 400)
+    ring = footprint(wide)["coordinates"][0]
+    assert ring[0] == ring[-1] and len(ring) == 33
+    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:], strict=False))
+    assert area > 0  # counter-clockwise
+    latitudes = [y for _, y in ring[:9]]
+    assert max(latitudes) - min(latitudes) > 0.05  # the southern side is bent
+
+
+def test_licence_and_author_are_those_of_the_config(finished, call):
+    values = json.loads(finished.as_json)
+    values["outputs"] |= {"licence": "CC-BY-4.0", "author": "Valley Observatory"}
+    out = finished.folder / "catalog.json"
+    code, _, err = call("catalogue", finished.folder, "--site", "r", "--settings", json.dumps(values), "--out", out)
+    assert code == 0, err
+    collection = pystac.Collection.from_file(str(out))
+    assert collection.license == "CC-BY-4.0"
+    assert collection.providers[0].name == "Valley Observatory"
+
+
+def test_a_missing_or_foreign_map_is_named_in_one_line(finished, call):
+    path = finished.folder / "maps" / "eemt_topo_2002.tif"
+    path.unlink()
+    code, _, err = call("catalogue", *finished.words, "--out", finished.folder / "catalog.json")
+    assert code == 2 and len(err.splitlines()) == 1
+    assert "eemt_topo_2002.tif does not exist" in err
+    path.write_bytes((finished.folder / "terrain" / "slope.tif").read_bytes())
+    code, _, err = call("catalogue", *finished.words, "--out", finished.folder / "catalog.json")
+    assert code == 2 and "has no tag TITLE" in err
+    assert not (finished.folder / "catalog.json").exists()
