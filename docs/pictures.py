@@ -1,9 +1,9 @@
-"""Take pictures of a worked example out of the report of a finished run.
+r"""Take pictures of a worked example out of the report of a finished run.
 
 `python docs/pictures.py REPORT FOLDER NAME="first words of a caption" …` writes each as FOLDER/NAME.webp or
 .svg; without pictures that are named it prints all captions. Those of docs/images/boulder:
 
-    python docs/pictures.py results/boulder/report.html docs/images/boulder maps="EEMT over" changes="What the" \\
+    python docs/pictures.py results/boulder/report.html docs/images/boulder maps="EEMT over" changes="What the" \
         months="The year" aspect="Mean EEMT" elevation="EEMT against" sun="Clear-sky" wetness="How topography"
 """
 

@@ -28,13 +28,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, PAGES[name], content=(ROOT / name).read_text(encoding="utf-8")))
     for page in list(files.documentation_pages()):
         for link in LINK.finditer(page.content_string):
-            name = _beside_docs(page, link[2])
-            if name is None or name in PAGES:
+            linked = _beside_docs(page, link[2])
+            if linked is None or linked in PAGES:
                 continue
-            if not (ROOT / name).is_file():
+            if not (ROOT / linked).is_file():
                 raise PluginError(f"{page.src_uri}: links to {link[2]}, which is no file of the repository")
-            if files.get_file_from_path(f"files/{name}") is None:
-                files.append(File.generated(config, f"files/{name}", abs_src_path=str(ROOT / name)))
+            if files.get_file_from_path(f"files/{linked}") is None:
+                files.append(File.generated(config, f"files/{linked}", abs_src_path=str(ROOT / linked)))
     return files
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,25 +27,15 @@ from eemt.config import Site
 from eemt.errors import InputError
 from eemt.grid import Grid
 from eemt.inventory import CATALOGUE, ITEMS, Kind, kind, media_type, site_files
+from eemt.map_header import MapHeader, read_header
+from eemt.origins import without_secrets
 from eemt.plan import Plan
 from eemt.provenance import DOI
-from eemt.raster import grid_of, open_raster, whole_or_nothing
+from eemt.raster import whole_or_nothing
 
 EDGE_POINTS = 8  # of a footprint's side, which is no straight line in degrees
 DECIMALS = 7  # of degrees: a centimetre
 KEYWORDS = ["EEMT", "effective energy and mass transfer", "critical zone", "climate", "topography"]
-UNITS = re.compile(r"band 1 (?P<year>.+), bands 2 to 13 (?P<month>.+)")
-
-
-@dataclass(frozen=True)
-class Map:
-    """What the header of a map says."""
-
-    path: Path
-    grid: Grid
-    tags: Mapping[str, str]
-    bands: list[tuple[str, Mapping[str, str]]]  # description and statistics
-    media_type: str
 
 
 def write_catalogue(folder: Path, out: Path, site: str, settings: Site) -> list[Path]:
@@ -73,7 +62,7 @@ def write_catalogue(folder: Path, out: Path, site: str, settings: Site) -> list[
     InputError
         When a map is missing or was not made by `eemt maps` or `eemt mosaic`.
     """
-    maps = [read_map(folder / "maps" / f"{name}.tif") for name in Plan(settings).maps]
+    maps = [read_header(folder / "maps" / f"{name}.tif", "catalogue") for name in Plan(settings).maps]
     items = [item(known, out.parent / ITEMS / f"{known.path.stem}.json", site) for known in maps]
     collection = _collection(folder, out, site, settings, items)
     paths = []
@@ -86,25 +75,7 @@ def write_catalogue(folder: Path, out: Path, site: str, settings: Site) -> list[
     return paths
 
 
-def read_map(path: Path) -> Map:
-    """Read what a map says of itself, from its header alone.
-
-    Raises
-    ------
-    InputError
-        When it is missing or lacks the tags of a map.
-    """
-    with open_raster(path, "catalogue") as source:
-        grid, tags = grid_of(source, "catalogue", least=1), source.tags()
-        bands = [(source.descriptions[number - 1] or "", source.tags(number)) for number in source.indexes]
-        optimised = source.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    missing = [name for name in ("TITLE", "UNITS", "VARIABLE", "METHOD", "YEAR", "YEARS", "CREATED") if name not in tags]
-    if missing:
-        raise InputError(f"catalogue: {path} has no tag {missing[0]}; make it again with `eemt maps`")
-    return Map(path, grid, tags, bands, pystac.MediaType.COG if optimised else pystac.MediaType.GEOTIFF)
-
-
-def item(known: Map, path: Path, site: str) -> pystac.Item:
+def item(known: MapHeader, path: Path, site: str) -> pystac.Item:
     """Return a map as an item of the site's collection; `path` is where it will be written."""
     tags = known.tags
     start, end = time_span(tags["YEARS"])
@@ -123,7 +94,7 @@ def item(known: Map, path: Path, site: str) -> pystac.Item:
             "eemt:method": tags["METHOD"],
             "eemt:year": tags["YEAR"],
             "eemt:years": tags["YEARS"].split(","),
-            "eemt:parameters": json.loads(tags.get("OPTIONS") or "{}"),
+            "eemt:parameters": without_secrets(json.loads(tags.get("OPTIONS") or "{}")),
             "eemt:versions": json.loads(tags.get("VERSIONS") or "{}"),
         },
     )
@@ -137,21 +108,19 @@ def item(known: Map, path: Path, site: str) -> pystac.Item:
 
 def _project(made: pystac.Item, grid: Grid) -> None:
     projection = ProjectionExtension.ext(made, add_if_missing=True)
-    crs = CRS.from_user_input(grid.crs)
-    code = ":".join(crs.to_authority() or ()) or None
+    named = re.fullmatch(r"[A-Z]+:\d+", grid.crs)
     projection.apply(
-        code=code,
-        wkt2=None if code else crs.to_wkt(),
+        code=grid.crs if named else None,
+        wkt2=None if named else CRS.from_user_input(grid.crs).to_wkt("WKT2_2019"),
         bbox=list(grid.bounds),
         shape=list(grid.shape),
         transform=list(grid.transform)[:6],
     )
 
 
-def _add_assets(made: pystac.Item, known: Map) -> None:
-    data = pystac.Asset(
-        href=_relative(known.path, made), title=made.properties["title"], media_type=known.media_type, roles=["data"]
-    )
+def _add_assets(made: pystac.Item, known: MapHeader) -> None:
+    form = pystac.MediaType.COG if known.optimised else pystac.MediaType.GEOTIFF
+    data = pystac.Asset(_relative(known.path, made), title=made.properties["title"], media_type=form, roles=["data"])
     made.add_asset("data", data)
     names = [description or f"band {number}" for number, (description, _) in enumerate(known.bands, start=1)]
     data.extra_fields["bands"] = [{"name": name.rsplit(" ", 1)[-1], "description": name} for name in names]
@@ -160,12 +129,14 @@ def _add_assets(made: pystac.Item, known: Map) -> None:
     if style.exists():
         made.add_asset(
             "style",
-            pystac.Asset(_relative(style, made), title="Style for QGIS", media_type=media_type(".qml"), roles=["style"]),
+            pystac.Asset(
+                _relative(style, made), title="Style for QGIS", media_type=media_type(".qml"), roles=["style"]
+            ),
         )
 
 
-def _raster_bands(known: Map) -> Iterator[RasterBand]:
-    units = UNITS.fullmatch(known.tags["UNITS"])
+def _raster_bands(known: MapHeader) -> Iterator[RasterBand]:
+    year, month = known.units
     for number, (_, tags) in enumerate(known.bands):
         found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in STATISTICS.items()}
         numbers = {name: float(value) for name, value in found.items() if value is not None}
@@ -174,7 +145,7 @@ def _raster_bands(known: Map) -> Iterator[RasterBand]:
             sampling=Sampling.AREA,
             data_type=DataType.FLOAT32,
             spatial_resolution=known.grid.dx,
-            unit=units["month" if number else "year"] if units else None,
+            unit=month if number else year,
             statistics=Statistics.create(**numbers) if numbers else None,
         )
 
@@ -188,13 +159,14 @@ STATISTICS = {
 }
 
 
-def _collection(
-    folder: Path, out: Path, site: str, settings: Site, items: list[pystac.Item]
-) -> pystac.Collection:
+def _collection(folder: Path, out: Path, site: str, settings: Site, items: list[pystac.Item]) -> pystac.Collection:
     boxes = np.array([made.bbox for made in items])
     times = [made.common_metadata for made in items]
     box = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    span = [min(t.start_datetime for t in times if t.start_datetime), max(t.end_datetime for t in times if t.end_datetime)]
+    span = [
+        min(t.start_datetime for t in times if t.start_datetime),
+        max(t.end_datetime for t in times if t.end_datetime),
+    ]
     about = pystac.Collection(
         id=site,
         title=f"EEMT of {site}",
@@ -212,19 +184,19 @@ def _collection(
     for name in site_files(folder):
         known = kind(name)
         if known is not None and _is_of_collection(name):
-            about.add_asset(name.replace("/", "_"), _asset(folder, name, known))
+            about.add_asset(name.replace("/", "_"), _asset(name, known))
     about.add_link(pystac.Link("cite-as", f"https://doi.org/{DOI}", title="The paper of the model"))
     for made in items:
         about.add_item(made, strategy=TemplateLayoutStrategy(item_template=ITEMS))
     return about
 
 
-def _asset(folder: Path, name: str, known: Kind) -> pystac.Asset:
+def _asset(name: str, known: Kind) -> pystac.Asset:
     return pystac.Asset(f"./{name}", title=known.meaning, media_type=media_type(name), roles=[known.role])
 
 
 def _is_of_collection(name: str) -> bool:
-    """Whether a file is of the site as a whole, neither a map, which has its item, nor what is made of the catalogue."""
+    """Whether a file is of the site as a whole: no map, which has its item, and nothing that is made later."""
     first = name.split("/", 1)[0]
     return first not in {"maps", ITEMS, CATALOGUE} and "~" not in name and not name.startswith(AFTERWARDS)
 
@@ -234,8 +206,8 @@ AFTERWARDS = ("report.", "sweep.")  # may be made later
 
 def _providers(settings: Site) -> list[pystac.Provider]:
     software = pystac.Provider("eemt", roles=[pystac.ProviderRole.PROCESSOR], description="The program of the maps")
-    author = settings.outputs.author
-    return [pystac.Provider(author, roles=[pystac.ProviderRole.PRODUCER]), software] if author else [software]
+    publisher = settings.outputs.publisher
+    return [pystac.Provider(publisher, roles=[pystac.ProviderRole.PRODUCER]), software] if publisher else [software]
 
 
 def _each(items: list[pystac.Item], key: str) -> list[str]:
@@ -265,7 +237,9 @@ def footprint(grid: Grid) -> dict[str, Any]:
     west, south, east, north = grid.bounds
     along = np.linspace(0.0, 1.0, EDGE_POINTS, endpoint=False)
     x = np.concatenate([west + along * (east - west), 0 * along + east, east - along * (east - west), 0 * along + west])
-    y = np.concatenate([0 * along + south, south + along * (north - south), 0 * along + north, north - along * (north - south)])
+    y = np.concatenate(
+        [0 * along + south, south + along * (north - south), 0 * along + north, north - along * (north - south)]
+    )
     to_degrees = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
     points = [[round(float(v), DECIMALS) for v in point] for point in zip(*to_degrees.transform(x, y), strict=True)]
     return {"type": "Polygon", "coordinates": [[*points, points[0]]]}

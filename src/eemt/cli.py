@@ -174,7 +174,15 @@ def _transfer(command: argparse.ArgumentParser) -> None:
     }.items():
         command.add_argument(option, type=Path, metavar="FILE", help=meaning)
     command.add_argument("--threads", type=int, default=None, metavar="N", help="processor threads (default: all)")
-    _out_file(command, "NetCDF of the tile")
+    files = command.add_mutually_exclusive_group(required=True)
+    files.add_argument("--out", type=Path, metavar="FILE", help="NetCDF of the tile")
+    files.add_argument(
+        "--case",
+        action="append",
+        metavar="JSON",
+        help="one of several files, and the parameters in which it differs from the other options, such as "
+        '\'{"out": "a.nc", "omega": 2.0, "lapse_tmin": 5.0}\'; may be repeated, and inputs are read once',
+    )
     _add_settings(command, EemtSettings)
     _add_settings(command, LapseSettings, into="lapse")
 
@@ -269,7 +277,12 @@ def _crate(command: argparse.ArgumentParser) -> None:
     """Describe a finished site as an RO-Crate: inputs, files, checksums, versions, settings."""
     _results_of_site(command)
     _out_file(command, "ro-crate-metadata.json in the site's folder")
-    command.add_argument("--command", metavar="TEXT", help="the command of the run, as it was typed")
+    command.add_argument(
+        "--command",
+        metavar="TEXT",
+        default=os.environ.get("EEMT_COMMAND"),
+        help="the command of the run, as it was typed (default: EEMT_COMMAND in the environment, which the workflow sets)",
+    )
     command.add_argument("--threads", type=int, default=None, metavar="N", help="files read at once (default: all)")
 
 
@@ -284,6 +297,19 @@ def _results_of_site(command: argparse.ArgumentParser) -> None:
     command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder")
     command.add_argument("--site", required=True, metavar="NAME")
     command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    """Compare the cases of a finished sweep: a table of all, and one self-contained HTML page."""
+    command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder, with a folder a case")
+    _out_file(command, "the page")
+    command.add_argument("--site", required=True, metavar="NAME")
+    command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
+    command.add_argument(
+        "--table", metavar="JSON", help="rows of the sweep's table, as a list (default: read from sweep.table)"
+    )
+    command.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    command.add_argument("--parquet", type=Path, required=True, metavar="FILE")
 
 
 def _check(command: argparse.ArgumentParser) -> None:
@@ -329,6 +355,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "summary": _summary,
     "zones": _zones,
     "report": _report,
+    "compare": _compare,
     "stack": _stack,
     "catalogue": _catalogue,
     "crate": _crate,

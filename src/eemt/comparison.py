@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,7 @@ class Comparison:
         return np.array([means[case.name] for case in self.design])
 
 
-def compare(
-    results: Path, site: str, settings: Site, table: Sequence[Mapping[str, str]] | None = None
-) -> Comparison:
+def compare(results: Path, site: str, settings: Site, table: Sequence[Mapping[str, str]] | None = None) -> Comparison:
     """Put the summaries of a sweep's cases together.
 
     Parameters
@@ -96,7 +94,7 @@ def compare(
     known = cases(settings, table)
     if len(known) < 2:
         raise InputError("compare: the settings have no sweep; give values of a key, such as sweep.sun.linke: [2, 4]")
-    methods = list(settings.sweep.eemt.get("method", settings.eemt.methods))  # type: ignore[arg-type]
+    methods = list(settings.sweep.eemt.get("method", settings.eemt.methods))
     labels = _labels(settings)
     keys = swept_keys(settings, table)
     rows = pd.concat([_rows_of(case, results, methods, labels) for case in known], ignore_index=True)
@@ -185,6 +183,13 @@ def written(value: Any) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
+def shown(value: Any) -> str:
+    """Write a value for reading: numbers of many digits, as samples are, with four."""
+    if isinstance(value, float) and value != float(f"{value:.5g}"):
+        return f"{value:.4g}"
+    return written(value)
+
+
 def unit_of(key: Key) -> str:
     """Return the unit of a swept key as it is printed, ``K km⁻¹``; empty where it has none."""
     section, name = key
@@ -203,9 +208,4 @@ def meaning_of(key: Key) -> str:
 
 def changed(case: Case) -> str:
     """Write what a case changes: ``linke 2, omega 2.2``."""
-    return ", ".join(f"{label(key)} {written(value)}" for key, value in case.changes.items()) or OWN
-
-
-def in_order(means: Mapping[str, float], known: Sequence[Case]) -> Iterator[Case]:
-    """Yield cases from the least mean to the greatest."""
-    yield from sorted(known, key=lambda case: means[case.name])
+    return ", ".join(f"{label(key)} {shown(value)}" for key, value in case.changes.items()) or OWN

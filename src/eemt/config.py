@@ -980,8 +980,8 @@ class OutputSettings(Section):
         description="Whether ro-crate-metadata.json is written: inputs, files, checksums, versions and settings, with "
         "which a run can be archived, cited and verified",
     )
-    author: str | None = Field(
-        None, description="Person or organisation that makes the maps, named in catalogue and crate", min_length=1
+    publisher: str | None = Field(
+        None, description="Organisation that the maps come from, named in catalogue and crate", min_length=1
     )
     licence: str | None = Field(
         None,

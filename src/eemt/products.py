@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from pyproj import CRS
 from rasterio import __gdal_version__ as gdal_version
 from rasterio.windows import Window
 
+from eemt.cf import CITATION, VARIABLES, grid_attributes
 from eemt.climate.monthly import days_in_months, select, year_labels
 from eemt.climatology import Climatology, climatology
 from eemt.constants import MONTH_NAMES
@@ -26,31 +26,21 @@ from eemt.provenance import DOI, now, versions
 from eemt.qml import write_style
 from eemt.raster import BLOCK, cog_writer, grid_of, open_netcdf, open_raster, row_strips
 
+__all__ = [
+    "MAP_NAME",
+    "MEAN",
+    "STATISTICS",
+    "VARIABLES",
+    "grid_attributes",
+    "mosaic_rasters",
+    "mosaic_transfer",
+    "read_transfer_grid",
+]
 
-class Variable(NamedTuple):
-    """What a tile of `eemt transfer` holds, or what follows from that."""
-
-    meaning: str
-    units: str  # of a year, without the year
-    summed: bool  # whether months add up to the year
-
-
-VARIABLES = {
-    "eemt": Variable("effective energy and mass transfer", "MJ m-2", True),
-    "ebio": Variable("energy of net primary production", "MJ m-2", True),
-    "eppt": Variable("energy of effective precipitation", "MJ m-2", True),
-    "pet": Variable("potential evaporation", "mm", True),
-    "aet": Variable("actual evaporation", "mm", True),
-    "peff": Variable("effective precipitation before it is shared out over slopes", "mm", True),
-    "npp": Variable("net primary production, dry matter", "g m-2", True),
-    "temperature": Variable("mean air temperature at the cell", "degC", False),
-    "fbio": Variable("share of net primary production in the energy", "1", False),
-}
 MEAN = "mean"
 STATISTICS = {"mean": 1, "sd": 2, "trend": 3, "trend_p": 3}  # over years, and the least number of them
 DECADE = 10  # years, that trends are given for
 MAP_NAME = re.compile(r"(?P<variable>[a-z]+)_(?P<method>[a-z]+)_(?P<year>\d{4}(-\d{4})?|mean|sd|trend|trend_p)\.tif")
-CITATION = "Rasmussen et al. 2015, Vadose Zone Journal, doi:10.2136/vzj2014.07.0102"
 
 
 def mosaic_rasters(tiles: Sequence[Path], out: Path) -> None:
@@ -135,14 +125,6 @@ def mosaic_transfer(tiles: Sequence[Path], out: Path, variable: str, method: str
         names = {name: max(counts[key] for key in counts if key[0] == name) for name, _ in counts}
         target.update_tags(OPTIONS=options, YEARS=years, **{name: str(count) for name, count in names.items()})
     write_style(out, variable, year, _units(variable, year, per[0]))
-
-
-def grid_attributes(grid: Grid) -> dict[str, Any]:
-    """Describe a grid by the CF attributes of its grid mapping variable."""
-    attributes = dict(CRS.from_user_input(grid.crs).to_cf())
-    attributes["GeoTransform"] = " ".join(repr(v) for v in (grid.west, grid.dx, 0.0, grid.north, 0.0, -grid.dy))
-    attributes["crs_name"] = grid.crs
-    return attributes
 
 
 def read_transfer_grid(path: Path) -> Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, version
 
 import eemt
 
@@ -13,14 +13,14 @@ DOI = "10.2136/vzj2014.07.0102"  # of the paper that a map cites
 
 
 def now() -> str:
-    """Return the time in UTC as ``2026-11-21T12:51:23Z``.
+    """Return the time in UTC as ``2026-11-21T12:51:23+00:00``.
 
     Where SOURCE_DATE_EPOCH is set [s since 1970], it is that time, so that files can be made again byte for byte
     (https://reproducible-builds.org/specs/source-date-epoch/).
     """
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     moment = datetime.fromtimestamp(int(fixed), UTC) if fixed.isdigit() else datetime.now(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.isoformat(timespec="seconds")
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -32,3 +32,15 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def homepage(package: str) -> str | None:
+    """Return the address that a package gives for itself, if it is installed and has one."""
+    try:
+        about = metadata(package)
+    except PackageNotFoundError:
+        return None
+    links = [line.split(", ", 1) for line in about.get_all("Project-URL") or []]
+    named = {label.strip().lower(): address for label, address in links}
+    found = (named.get(label) for label in ("homepage", "home", "home-page", "source", "repository", "source code"))
+    return next(filter(None, [*(about.get_all("Home-page") or []), *found]), None)

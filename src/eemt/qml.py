@@ -114,7 +114,7 @@ def style_text(style: Style) -> str:
 
 
 def _renderer(pipe: ElementTree.Element, style: Style) -> None:
-    low, high = (_number(value) for value in (style.low, style.high))
+    low, high = _number(style.low), _number(style.high)
     renderer = ElementTree.SubElement(
         pipe,
         "rasterrenderer",
@@ -131,8 +131,8 @@ def _renderer(pipe: ElementTree.Element, style: Style) -> None:
     ElementTree.SubElement(renderer, "rasterTransparency")
     origin = ElementTree.SubElement(renderer, "minMaxOrigin")
     # the range is as written here and is not looked for again when the map is opened
-    for name, value in (("limits", "None"), ("extent", "WholeRaster"), ("statAccuracy", "Estimated")):
-        ElementTree.SubElement(origin, name).text = value
+    for name, word in (("limits", "None"), ("extent", "WholeRaster"), ("statAccuracy", "Estimated")):
+        ElementTree.SubElement(origin, name).text = word
     shader = ElementTree.SubElement(
         ElementTree.SubElement(renderer, "rastershader"),
         "colorrampshader",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.windows import Window
 
@@ -130,8 +131,20 @@ def read_on_grid(path: str | Path, grid: Grid, what: str) -> npt.NDArray[np.floa
     """
     with open_raster(path, what) as source:
         window = window_on_grid(source, grid, what)
-        values: npt.NDArray[np.float32] = source.read(window=window, masked=True, out_dtype="float32").filled(np.nan)
+        values: npt.NDArray[np.float32]
+        if _missing_is_nan(source):
+            values = source.read(window=window, out_dtype="float32")  # a mask would take a third longer
+        else:
+            values = source.read(window=window, masked=True, out_dtype="float32").filled(np.nan)
     return values
+
+
+def _missing_is_nan(source: rasterio.DatasetReader) -> bool:
+    """Say whether what is missing of an open raster is NaN in it already."""
+    return all(
+        flags == [MaskFlags.all_valid] or (flags == [MaskFlags.nodata] and np.isnan(nodata))
+        for flags, nodata in zip(source.mask_flag_enums, source.nodatavals, strict=True)
+    )
 
 
 def window_on_grid(source: rasterio.DatasetReader, grid: Grid, what: str) -> Window:

@@ -54,6 +54,11 @@ class Response:
     points: Floats
 
     @property
+    def name(self) -> str:
+        """Name of the key."""
+        return label(self.key)
+
+    @property
     def ends(self) -> tuple[int, int]:
         """Places of the lowest and highest value; of what are no numbers, of the least and greatest mean."""
         if self.numeric:

@@ -16,7 +16,7 @@ from rasterio.enums import Resampling
 
 import eemt
 from eemt import figures, raster, sweep_plots
-from eemt.comparison import OWN, Comparison, changed, is_number, meaning_of, unit_of, written
+from eemt.comparison import OWN, Comparison, changed, is_number, meaning_of, shown, unit_of, written
 from eemt.config import Spread
 from eemt.figures import ANNUAL, Panel
 from eemt.grid import Grid
@@ -27,6 +27,7 @@ from eemt.sensitivity import RESAMPLES, Response, Sobol, independent, responses,
 from eemt.sweep import Case, Key, label
 
 MOST_MAPS = 24  # cases whose maps are shown
+MOST_OF_MAPS = 7_000_000  # bytes of all maps in the page; where they would be more, fewer cases are shown
 MAP_CELLS = 440  # of a shown map's longer side, two for each pixel on most screens
 MOST_CASES_LISTED = 60  # in the table, beyond which the extremes alone are
 MOST_ROWS = 400
@@ -63,6 +64,11 @@ class Outcome:
     responses: Sequence[Response]
     sobol: Sobol | None
 
+    @property
+    def changed(self) -> bool:
+        """Whether a case changes the mean, as far as a summary tells."""
+        return self.greatest - self.least > 1e-6 * abs(self.own)
+
 
 def write_page(results: Path, out: Path, site: str, comparison: Comparison) -> None:
     """Write the page of a sweep.
@@ -92,7 +98,7 @@ def _page(results: Path, site: str, comparison: Comparison) -> str:
     outcomes = [_outcome(comparison, method, year) for year in comparison.labels for method in comparison.methods]
     by_label = {year: [found for found in outcomes if found.label == year] for year in drawn_labels}
     rows, complete = _rows(comparison, drawn_labels)
-    shown = _shown_cases(comparison, drawn_labels[0])
+    maps, shown = _maps_that_fit(results, comparison, drawn_labels[0])
     sweep = comparison.settings.sweep
     page = _environment().get_template("sweep.html.j2")
     return page.render(
@@ -111,8 +117,9 @@ def _page(results: Path, site: str, comparison: Comparison) -> str:
         complete=complete,
         extremes=EXTREMES,
         has_results=(results / "report.html").exists(),
-        maps=_map_pictures(results, comparison, shown, drawn_labels[0]),
-        shown=len(shown),
+        maps=maps,
+        shown=shown,
+        ranked_by=_ranked_by(comparison, drawn_labels[0]),
         curves={year: _curve_pictures(comparison, found) for year, found in by_label.items()},
         span=SPAN,
         resamples=RESAMPLES,
@@ -189,7 +196,7 @@ def _rows(comparison: Comparison, labels: Sequence[str]) -> tuple[list[dict[str,
                 own = of_both[of_both["case"] == ""]
                 kept += [*own.index, *(place for place in of_both.index[ends] if place not in own.index)]
         table = table.loc[kept]
-    values = {case.name: {name: written(value) for name, value in case.values.items()} for case in comparison.cases}
+    values = {case.name: {name: shown(value) for name, value in case.values.items()} for case in comparison.cases}
     records = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     return [{**row, "is_own": row["case"] == "", "values": values[row["case"]]} for row in records], complete
 
@@ -197,20 +204,37 @@ def _rows(comparison: Comparison, labels: Sequence[str]) -> tuple[list[dict[str,
 def _evenly(items: Sequence[Any], most: int) -> list[Any]:
     if len(items) <= most:
         return list(items)
-    return [items[int(round(place))] for place in np.linspace(0, len(items) - 1, most)]
+    return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
 
 
-def _shown_cases(comparison: Comparison, year: str) -> list[Case]:
+def _maps_that_fit(results: Path, comparison: Comparison, year: str) -> tuple[dict[str, list[Picture]], int]:
+    """Draw the maps of as many cases as the page has room for; return them by method, and that number."""
+    most = MOST_MAPS
+    while True:
+        chosen = _chosen_cases(comparison, year, most)
+        drawn = _map_pictures(results, comparison, chosen, year)
+        size = sum(len(picture.source) for pair in drawn.values() for picture in pair)
+        if size <= MOST_OF_MAPS or most <= 2:
+            return drawn, len(chosen)
+        most = max(2, int(len(chosen) * 0.9 * MOST_OF_MAPS / size))
+
+
+def _chosen_cases(comparison: Comparison, year: str, most: int) -> list[Case]:
     """Return the cases whose maps are shown: all, or the site's own and others evenly by their rank."""
-    if len(comparison.cases) <= MOST_MAPS:
+    if len(comparison.cases) <= most:
         return comparison.cases
-    means = comparison.means(comparison.methods[0], year)
+    means = comparison.means(_ranked_by(comparison, year), year)
     others = sorted(comparison.cases[1:], key=lambda case: means[case.name])
-    return [comparison.own, *_evenly(others, MOST_MAPS - 1)]
+    return [comparison.own, *_evenly(others, most - 1)]
 
 
-def _map_pictures(results: Path, comparison: Comparison, shown: Sequence[Case], year: str) -> dict[str, list[Picture]]:
-    """Draw for each method the maps of cases, and what they differ by from the site's own."""
+def _ranked_by(comparison: Comparison, year: str) -> str:
+    """Return the method whose mean EEMT the cases change most."""
+    return max(comparison.methods, key=lambda method: float(np.ptp(list(comparison.means(method, year).values()))))
+
+
+def _map_pictures(results: Path, comparison: Comparison, chosen: Sequence[Case], year: str) -> dict[str, list[Picture]]:
+    """Draw for each method the maps of cases, and what they differ by from the site's own; nothing if in nothing."""
     source = raster.read_grid(results / "maps" / f"eemt_{comparison.methods[0]}_{year}.tif", _about(comparison.own))
     grid = shown_grid(source, MAP_CELLS)
     elevation = _read(results / "dem" / "dem.tif", source, grid, "compare")
@@ -219,11 +243,14 @@ def _map_pictures(results: Path, comparison: Comparison, shown: Sequence[Case], 
     for method in comparison.methods:
         maps = [
             _read(results / case.name / "maps" / f"eemt_{method}_{year}.tif", source, grid, _about(case))
-            for case in shown
+            for case in chosen
         ]
+        own, *others = maps
+        differ = any(not np.array_equal(own, values, equal_nan=True) for values in others)
         drawn[method] = [
             _picture(sweep_plots.case_maps(panels, grid, shade), caption)
-            for panels, caption in _panels(maps, [_title(case) for case in shown], method)
+            for panels, caption in _panels(maps, [_title(case) for case in chosen], method)
+            if differ
         ]
     return drawn
 
@@ -237,12 +264,14 @@ def _panels(
     own, *others = maps
     changes = [values - own for values in others]
     diverging = figures.diverging("RdBu_r", f"Difference of EEMT ({ANNUAL})", *changes)
-    panels = [Panel(title, values, diverging) for title, values in zip(titles[1:], changes, strict=True)]
+    panels = [Panel(title, values, diverging, shaded=False) for title, values in zip(titles[1:], changes, strict=True)]
     yield panels, f"What each case changes in EEMT {method.upper()}: its map minus that of {OWN} parameters."
 
 
 def _title(case: Case) -> str:
-    return changed(case) if case.changes else "The site's own"
+    # a key and its value stay on one line
+    pairs = [pair.replace(" ", "\N{NO-BREAK SPACE}") for pair in changed(case).split(", ")]
+    return ", ".join(pairs) if case.changes else "The site's own"
 
 
 def _about(case: Case) -> str:
@@ -272,7 +301,7 @@ def _curve_pictures(comparison: Comparison, outcomes: Sequence[Outcome]) -> dict
     conditional = {response.conditional for response in outcomes[0].responses}
     plots = {
         "tornado": (sweep_plots.tornado(effects, own), _tornado_caption(conditional)),
-        "response": (sweep_plots.response_curves(effects, own_values), _response_caption(conditional)),
+        "response": (sweep_plots.response_curves(effects, own, own_values), _response_caption(conditional)),
     }
     if comparison.settings.sweep.samples:
         points = {
@@ -300,7 +329,7 @@ def _tornado_caption(conditional: set[bool]) -> str:
     )
     mean = (
         "the sweep has no cases in which only this parameter differs over its whole range, and ends are means over "
-        "all cases with that value, or in that part of the range"
+        "all cases with that value, or in that part of the range, which differ in the others too"
     )
     if conditional == {True}:
         return (
@@ -319,4 +348,4 @@ def _response_caption(conditional: set[bool]) -> str:
         "all other parameters as the site has them where there are such cases, else means over the cases with that "
         "value",
     )
-    return f"Mean EEMT against each parameter: {line}. Small dots are single cases, the dashed line the site's own value."
+    return f"What each parameter changes in the mean EEMT: {line}. Small dots are single cases, the dashed line the site's own value."

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from eemt.comparison import unit_of
@@ -27,11 +28,14 @@ LINE_HEIGHT = 0.13  # in, of a small title
 LETTERS_PER_INCH = 15  # of a small title
 DENSITY = 200  # pixels an inch, of dots within drawings
 LONGEST_NAME = 22  # letters, at the end of a bar
+HALO = [withStroke(linewidth=2.2, foreground="white")]
 
 
 @styled
 def tornado(effects: Mapping[str, Sequence[Response]], own: Mapping[str, float]) -> Figure:
     """Draw a bar a key from the mean EEMT at its lowest value to that at its highest, the longest bar on top.
+
+    Keys whose bars are of conditional means have a star where there are others too.
 
     Parameters
     ----------
@@ -55,9 +59,11 @@ def tornado(effects: Mapping[str, Sequence[Response]], own: Mapping[str, float])
         axes.margins(x=0.3)
         axes.grid(axis="x")
     conditional = {response.key: response.conditional for response in next(iter(effects.values()))}
-    row[0].set_yticks(range(len(order)), [label(key) + " *" * conditional[key] for key in order])
+    starred = {key for key in order if conditional[key] and not all(conditional.values())}
+    row[0].set_yticks(range(len(order)), [label(key) + " *" * (key in starred) for key in order])
     row[0].set_ylim(len(order) - 0.4, -0.6)
-    row[0].tick_params(axis="y", length=0)
+    for axes in row:
+        axes.tick_params(axis="y", length=0)
     return figure
 
 
@@ -77,11 +83,21 @@ def _tornado_bar(axes: Axes, place: int, response: Response, own: float) -> None
         axes.barh(place, mean - centre, left=centre, height=0.62, color=colour)
     if response.swing < 1e-3 * abs(own):
         axes.annotate(
-            "no effect", (own, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color="#6A6A6A"
+            "no effect",
+            (max(own, centre), place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color="#6A6A6A",
+            path_effects=HALO,
         )
         return
     (left, left_name), (right, right_name) = sorted(ends)
-    for at, name, shift, side in ((min(left, centre), left_name, -3, "right"), (max(right, centre), right_name, 3, "left")):
+    for at, name, shift, side in (
+        (min(left, centre), left_name, -3, "right"),
+        (max(right, centre), right_name, 3, "left"),
+    ):
         axes.annotate(
             textwrap.shorten(name, LONGEST_NAME, placeholder=" …"),
             (at, place),
@@ -90,19 +106,24 @@ def _tornado_bar(axes: Axes, place: int, response: Response, own: float) -> None
             ha=side,
             va="center",
             fontsize=7.5,
+            path_effects=HALO,
         )
 
 
 @styled
-def response_curves(curves: Mapping[str, Sequence[Response]], own: Mapping[Key, object]) -> Figure:
-    """Draw the mean EEMT against each key, a line a method; single cases are dots, the site's own value a line.
+def response_curves(
+    curves: Mapping[str, Sequence[Response]], own: Mapping[str, float], own_values: Mapping[Key, object]
+) -> Figure:
+    """Draw what each key changes in the mean EEMT, a line a method; single cases are dots.
 
     Parameters
     ----------
     curves : mapping
         Responses by method, of the same keys.
-    own : mapping
-        The site's own value of each key.
+    own : mapping of str to float
+        Mean EEMT of the site's own parameters by method [MJ m-2 yr-1], which changes are from.
+    own_values : mapping
+        The site's own value of each key, drawn as a dashed line.
     """
     keys = [response.key for response in next(iter(curves.values()))]
     columns = min(3, len(keys))
@@ -112,30 +133,38 @@ def response_curves(curves: Mapping[str, Sequence[Response]], own: Mapping[Key, 
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for number, (axes, key) in enumerate(zip(grid, keys, strict=False)):
         for method, responses in curves.items():
-            _curve(axes, responses[number], method)
-        first = next(iter(curves.values()))[number]
-        _own_value(axes, first, own[key])
+            _curve(axes, responses[number], own[method], method)
+        _own_value(axes, next(iter(curves.values()))[number], own_values[key])
         unit = unit_of(key)
         axes.set_xlabel(f"{label(key)} ({unit})" if unit else label(key), labelpad=2)
         axes.grid(axis="y")
     for axes in grid[len(keys) :]:
         axes.set_visible(False)
     for axes in grid[::columns]:
-        axes.set_ylabel(f"Mean EEMT\n({ANNUAL})")
+        axes.set_ylabel(f"Change of mean EEMT\n({ANNUAL})")
     handles, names = grid[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names))
     return figure
 
 
-def _curve(axes: Axes, response: Response, method: str) -> None:
+def _curve(axes: Axes, response: Response, own: float, method: str) -> None:
     colour = METHOD_COLOUR[method]
     x = np.asarray(response.values, dtype=float) if response.numeric else np.arange(len(response.values))
     if response.points.size:
-        axes.scatter(*response.points.T, s=5, color=colour, alpha=0.25, linewidths=0, rasterized=True)
-    style = "-" if response.numeric else "none"
-    axes.plot(x, response.means, color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=4, label=method.upper())
+        where, outcomes = response.points.T
+        axes.scatter(where, outcomes - own, s=5, color=colour, alpha=0.25, linewidths=0, rasterized=True)
+    axes.plot(
+        x,
+        np.asarray(response.means) - own,
+        color=colour,
+        linestyle="-" if response.numeric else "none",
+        linewidth=1.6,
+        marker="o",
+        markersize=4,
+        label=method.upper(),
+    )
     if not response.numeric:
-        names = [textwrap.fill(name.replace("_", " "), 10) for name in response.names]
+        names = [textwrap.fill(name.replace("_", " "), 11, break_long_words=False) for name in response.names]
         axes.set_xticks(x, names, fontsize=7)
         axes.set_xlim(-0.5, len(x) - 0.5)
 
@@ -208,7 +237,8 @@ def sobol_bars(indices: Mapping[str, Sobol]) -> Figure:
         axes.grid(axis="x")
     row[0].set_yticks(range(len(order)), [label(key) for key in order])
     row[0].set_ylim(len(order) - 0.4, -0.6)
-    row[0].tick_params(axis="y", length=0)
+    for axes in row:
+        axes.tick_params(axis="y", length=0)
     handles, names = row[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=2)
     return figure

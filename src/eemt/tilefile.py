@@ -10,6 +10,7 @@ import contextlib
 import functools
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import h5netcdf
 import h5py
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
+from eemt.cf import Field
 from eemt.raster import whole_or_nothing
 
 CHUNK_CELLS = 65_536
 ZLIB_HEADER = b"\x78\x01"  # RFC 1950: deflate, a window of 32 KiB, the quickest level
 SAMPLE = 13  # one byte in so many is looked at
 EVENLY = 1 / 235  # chance that two bytes are equal, of noise 1/256, above which compression saves over 1 %
+CALENDAR = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
+BOUNDS = "time_bnds"  # whose numbers are those of the times
 Where = tuple[str, int, int]  # variable, time, first row
 
 
@@ -97,23 +100,42 @@ def _is_noise(plane: memoryview) -> bool:
     return bool(some @ some < EVENLY * int(some.sum()) ** 2)
 
 
+@dataclass(frozen=True)
+class Frame:
+    """All of a file but its maps: coordinates, short variables and attributes; times are datetime64."""
+
+    fields: Mapping[str, Field]
+    attrs: Mapping[str, Any]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Lengths by dimension."""
+        return {
+            name: size
+            for field in self.fields.values()
+            for name, size in zip(field.dims, field.values.shape, strict=True)
+        }
+
+
 @contextlib.contextmanager
-def tile_file(path: Path, frame: xr.Dataset, layers: Mapping[str, Mapping[str, Any]], rows: int) -> Iterator[TileFile]:
+def tile_file(path: Path, frame: Frame, layers: Mapping[str, Mapping[str, Any]], rows: int) -> Iterator[TileFile]:
     """Lay out a file and open it to be filled; it appears when the block ends.
 
     Parameters
     ----------
     path : path
-    frame : Dataset
-        Coordinates, short variables and attributes.
+    frame : Frame
     layers : mapping
         Attributes of the variables float32 (time, y, x) that are to be filled.
     rows : int
         Height of their chunks, see `chunk_rows`.
     """
     with whole_or_nothing(path) as partial:
-        frame.to_netcdf(partial, engine="h5netcdf")
-        with h5netcdf.File(partial, "a") as file:
+        with h5netcdf.File(partial, "w") as file:
+            file.dimensions = frame.sizes
+            for name, field in frame.fields.items():
+                _lay_out(file, name, field)
+            file.attrs.update(frame.attrs)
             for name, attributes in layers.items():
                 variable = file.create_variable(
                     name,
@@ -128,3 +150,14 @@ def tile_file(path: Path, frame: xr.Dataset, layers: Mapping[str, Mapping[str, A
                 variable.attrs.update(attributes)
         with h5py.File(partial, "r+") as opened:
             yield TileFile(opened, rows)
+
+
+def _lay_out(file: h5netcdf.File, name: str, field: Field) -> None:
+    values, attributes = field.values, dict(field.attrs)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[D]").astype(np.int64)
+        if name != BOUNDS:
+            attributes |= CALENDAR
+    missing = np.nan if values.dtype.kind == "f" else None
+    variable = file.create_variable(name, field.dims, values.dtype, data=values, fillvalue=missing)
+    variable.attrs.update(attributes)

@@ -30,6 +30,8 @@ PERCENTILES = {"p5": 5.0, "p50": 50.0, "p95": 95.0}
 KEYS = ("site", "case", "zone", "variable", "method", "year", "month")
 COUNTS = ("cells", "area_km2")
 RESERVED = {*KEYS, *MOMENTS, *PERCENTILES, *COUNTS, "fid", "geom", "geometry"}
+HELD = 512 * 2**20  # bytes of a zone's cells that percentiles are taken of at once, at most, or else one band's
+CELL_BYTES = 64  # of a cell, measured
 CELLS_AT_ONCE = 1_000_000  # of a band, that exactextract holds
 LEAST_SHARE = 1e-4  # of a cell; less comes of rounding, and would be a minimum or maximum in its own right
 CACHE = 256 * 2**20  # bytes, of blocks that GDAL holds meanwhile: the bands of a map lie in the same ones
@@ -140,8 +142,11 @@ def _statistics(
             found[number, band, column] = np.nan if value is None else value
     percents = {column: PERCENTILES[name] for column, name in enumerate(statistics) if name in PERCENTILES}
     for number in there if percents else ():
-        for band, raster in enumerate(bands):
-            found[number, band, list(percents)] = _percentiles(raster, shapes[number], list(percents.values()))
+        together = max(1, min(len(bands), int(HELD / (CELL_BYTES * (1 + found[number, :, -2].max())))))
+        for first in range(0, len(bands), together):
+            chosen = slice(first, first + together)
+            values = _percentiles(bands[chosen], shapes[number], list(percents.values()))
+            found[number, chosen, list(percents)] = values
     found[:, :, -1] = found[:, :, -2] * grid.cell_area / 1e6
     return found
 
@@ -161,12 +166,17 @@ def _extract(
     return [feature["properties"] for feature in found]
 
 
-def _percentiles(raster: RasterioRasterSource, shape: Any, percents: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Return percentiles of one band in one zone; see `weighted_percentiles`."""
-    operations = [_operation(name, name, raster) for name in ("values", "coverage")]
-    [found] = _extract([raster], np.array([shape]), operations)
-    values, shares = np.asarray(found["values"]), np.asarray(found["coverage"], dtype=np.float64)
-    return weighted_percentiles(values, shares, percents)
+def _percentiles(
+    bands: Sequence[RasterioRasterSource], shape: Any, percents: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Return percentiles of some bands in one zone (percents, bands); see `weighted_percentiles`."""
+    both = ("values", "coverage")
+    wanted = [_operation(name, f"{name} {band}", raster) for band, raster in enumerate(bands) for name in both]
+    [found] = _extract(bands, np.array([shape]), wanted)
+    each = [
+        weighted_percentiles(found[f"values {band}"], found[f"coverage {band}"], percents) for band in range(len(bands))
+    ]
+    return np.stack(each, axis=1)
 
 
 def weighted_percentiles(
@@ -191,7 +201,7 @@ def weighted_percentiles(
     if values.size == 0:
         return np.full(len(percents), np.nan)
     order = np.argsort(values)
-    ordered = weights[order]
+    ordered = np.asarray(weights, dtype=np.float64)[order]
     middles = np.cumsum(ordered) - ordered / 2
     places = middles[0] + (middles[-1] - middles[0]) * np.asarray(percents) / 100.0
     return np.asarray(np.interp(places, middles, values[order]), dtype=np.float64)

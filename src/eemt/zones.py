@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +18,14 @@ import pandas as pd
 import pyogrio
 import shapely
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from eemt.config import ZoneSettings
 from eemt.errors import InputError
 from eemt.grid import Grid, same_crs
 
+# of which those of layers, features and coordinate systems are kinds
+READING_ERRORS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError)
 MARGIN = 0.05  # of the map's size, that polygons are kept beyond it while they are carried to its projection
 SEGMENTS = 1000  # parts of the map's size, so that a straight edge is carried over as the curve that it becomes
 
@@ -47,10 +52,21 @@ class Zones:
     polygons: gpd.GeoSeries
 
     def on(self, grid: Grid) -> npt.NDArray[np.object_]:
-        """Carry the polygons to a map's coordinate system, cut off somewhere beyond the map; empty far from it."""
+        """Carry the polygons to a map's coordinate system, cut off somewhere beyond the map; empty far from it.
+
+        Raises
+        ------
+        InputError
+            When the file's coordinate system has no place on Earth.
+        """
         if same_crs(self._crs, grid.crs):
             return np.asarray(self.polygons.to_numpy())
-        parts = _polygonal(shapely.intersection(self.polygons.to_numpy(), _surroundings(grid, self._crs)))
+        try:
+            near = _surroundings(grid, self._crs)
+        except ProjError:
+            name = self.polygons.crs.name
+            raise InputError(f"zones: {self.file} is in {name}, from which there is no way to the maps") from None
+        parts = _polygonal(shapely.intersection(self.polygons.to_numpy(), near))
         west, south, east, north = shapely.total_bounds(parts)
         if not np.isfinite([west, south, east, north]).all():
             return parts
@@ -72,14 +88,16 @@ def read_zones(settings: ZoneSettings) -> Zones:
         when a feature is no valid polygon, or when their names are missing or the same.
     """
     file = str(settings.file)
-    if "://" not in file and not file.startswith("/vsi") and not Path(file).exists():
+    if not Path(file).exists():
         raise InputError(f"zones: {file} does not exist")
     layer = settings.layer or _only_layer(file)
+    if layer not in _layers(file):
+        raise InputError(f"zones: {file} has no layer {layer}; it has {', '.join(_layers(file))}")
     try:
-        frame = pyogrio.read_dataframe(file, layer=layer)
-    except pyogrio.errors.DataLayerError:
-        raise InputError(f"zones: {file} has no layer {layer}; it has {', '.join(_layers(file))}") from None
-    except (pyogrio.errors.DataSourceError, shapely.errors.ShapelyError) as error:
+        # a shape that cannot be made is left empty, so that it is named below
+        with _silent():
+            frame = pyogrio.read_dataframe(file, layer=layer, on_invalid="ignore")
+    except READING_ERRORS as error:
         raise InputError(f"zones: {file} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise InputError(f"zones: {file}, layer {layer}, has no polygons")
@@ -93,11 +111,20 @@ def read_zones(settings: ZoneSettings) -> Zones:
     return Zones(file, names, attributes.drop(columns="zone") if settings.id == "zone" else attributes, polygons)
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep GDAL's warnings back: what matters of them is found in the features, and told of these by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
 def _layers(file: str) -> dict[str, str | None]:
     """Return the geometry of each layer, by name."""
     try:
-        return {str(name): geometry for name, geometry in pyogrio.list_layers(file)}
-    except pyogrio.errors.DataSourceError:
+        with _silent():
+            return {str(name): geometry for name, geometry in pyogrio.list_layers(file)}
+    except READING_ERRORS:
         raise InputError(f"zones: {file} is not a vector file that GDAL can read") from None
 
 
@@ -148,10 +175,11 @@ def _refuse_invalid(file: str, names: Sequence[Any], polygons: gpd.GeoSeries) ->
     for number in map(int, np.flatnonzero(wrong)):
         where = f"zone {names[number]} (feature {number + 1}) of {file}"
         if values[number] is None or shapely.is_empty(values[number]):
-            raise InputError(f"zones: {where} has no geometry; each needs a polygon")
+            raise InputError(f"zones: {where} has no geometry that can be used; each needs a polygon")
         if kinds[number] not in {"Polygon", "MultiPolygon"}:
             raise InputError(f"zones: {where} is a {kinds[number]}; only polygons have an area")
-        reason = shapely.is_valid_reason(values[number])
+        with np.errstate(all="ignore"):
+            reason = shapely.is_valid_reason(values[number])
         raise InputError(f"zones: {where} is no valid polygon: {reason}; mend it, with QGIS's Fix geometries")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -147,16 +148,20 @@ def check_words(program: str, words: list[str], where: str, call: Callable[..., 
         assert not unknown, f"{where}: make has no {unknown}"
         return
     if program == "snakemake":
-        known = subprocess.run(
-            [Path(sys.executable).parent / "snakemake", "--help"], capture_output=True, text=True, check=True
-        ).stdout
+        known = help_of_snakemake()
     else:
         named = list(words[: 2 if words[0] == "profile" else 1])
         assert named[0] in STAGES or named[0].startswith("-"), f"{where}: eemt has no command {named[0]}"
         known = call(*(named if named[0] in STAGES else []), "--help")[1]
-    options = {word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+    options = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-zA-Z][\w-]*(=.*)?", word)}
     unknown = [option for option in options if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known)]
     assert not unknown, f"{where}: {program} has no {unknown}"
+
+
+@functools.cache
+def help_of_snakemake() -> str:
+    program = Path(sys.executable).parent / "snakemake"
+    return subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -59,7 +59,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             "dem": {"source": str(base / "hills.tif")},
             "climate": {"source": "station", "file": str(base / "station.csv"), **STATION},
             "sun": {"step": 60, "daily": False},
-            "eemt": {"methods": ["trad", "topo"], "keep": ["temperature"]},
+            "eemt": {"methods": ["trad", "topo"], "keep": []},
             "outputs": {"parts": False},
         },
         "settings",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pystac
 import pytest
 import rasterio
+from pyproj import CRS
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 from pystac.extensions.scientific import ScientificExtension
@@ -15,14 +17,16 @@ from pystac.stac_object import STACObjectType
 from pystac.validation import RegisteredValidator
 from pystac.validation.local_validator import get_local_schema_cache
 
+from eemt import catalogue
 from eemt.catalogue import degrees, footprint, time_span
 from eemt.errors import InputError
-from eemt.grid import Grid
+from eemt.grid import Grid, map_crs
+from eemt.map_header import MapHeader
 from eemt.raster import read_grid
 
 
 @pytest.fixture
-def catalogue(finished, call) -> Path:
+def written(finished, call) -> Path:
     out = finished.folder / "catalog.json"
     code, _, err = call("catalogue", *finished.words, "--out", out)
     assert code == 0, err
@@ -33,38 +37,38 @@ def items_of(path: Path) -> dict[str, pystac.Item]:
     return {item.id: item for item in pystac.Collection.from_file(str(path)).get_items()}
 
 
-def test_collection_and_items_are_valid_by_the_schemas_that_pystac_ships(catalogue: Path):
+def test_collection_and_items_are_valid_by_the_schemas_that_pystac_ships(written: Path):
     validator = RegisteredValidator.get_validator()
     assert set(get_local_schema_cache()) <= set(validator.schema_cache)  # so that nothing of it is asked for on the net
-    for path in (catalogue, *catalogue.parent.glob("stac/*.json")):
+    for path in (written, *written.parent.glob("stac/*.json")):
         content = json.loads(path.read_text())
-        kind = STACObjectType.COLLECTION if path == catalogue else STACObjectType.ITEM
+        kind = STACObjectType.COLLECTION if path == written else STACObjectType.ITEM
         assert validator.validate_core(content, kind, content["stac_version"], path.name)
 
 
-def test_every_map_has_an_item_and_every_link_leads_to_a_file(catalogue: Path, finished):
-    items = items_of(catalogue)
+def test_every_map_has_an_item_and_every_link_leads_to_a_file(written: Path, finished):
+    items = items_of(written)
     assert list(items) == finished.maps
-    assert sorted(path.stem for path in catalogue.parent.glob("stac/*.json")) == sorted(finished.maps)
+    assert sorted(path.stem for path in written.parent.glob("stac/*.json")) == sorted(finished.maps)
     for item in items.values():
         assert item.get_collection().id == "ridge" and item.get_root().id == "ridge"
         for asset in item.assets.values():
             assert not Path(asset.href).is_absolute()
             assert Path(asset.get_absolute_href()).is_file()
-    collection = pystac.Collection.from_file(str(catalogue))
+    collection = pystac.Collection.from_file(str(written))
     assert {"dem_dem.tif", "summary.parquet", "terrain_slope.tif", "climate_climate.nc"} <= set(collection.assets)
     assert all(Path(asset.get_absolute_href()).is_file() for asset in collection.assets.values())
 
 
-def test_catalogue_can_be_moved(catalogue: Path, tmp_path: Path):
-    moved = catalogue.parent.rename(tmp_path / "elsewhere") / "catalog.json"
+def test_catalogue_can_be_moved(written: Path, tmp_path: Path):
+    moved = written.parent.rename(tmp_path / "elsewhere") / "catalog.json"
     assert str(tmp_path / "results") not in moved.read_text()
     for item in items_of(moved).values():
         assert Path(item.assets["data"].get_absolute_href()).is_file()
 
 
-def test_item_says_of_a_map_what_the_map_says(catalogue: Path):
-    item = items_of(catalogue)["eemt_topo_2002"]
+def test_item_says_of_a_map_what_the_map_says(written: Path):
+    item = items_of(written)["eemt_topo_2002"]
     with rasterio.open(item.assets["data"].get_absolute_href()) as source:
         projection = ProjectionExtension.ext(item)
         assert projection.code == source.crs.to_string()
@@ -81,8 +85,8 @@ def test_item_says_of_a_map_what_the_map_says(catalogue: Path):
     assert ScientificExtension.ext(item).doi == "10.2136/vzj2014.07.0102"
 
 
-def test_time_is_of_the_years_and_of_all_of_them_in_a_statistic(catalogue: Path):
-    items = items_of(catalogue)
+def test_time_is_of_the_years_and_of_all_of_them_in_a_statistic(written: Path):
+    items = items_of(written)
     year, trend = items["eemt_topo_2002"].common_metadata, items["eemt_topo_trend"].common_metadata
     assert (year.start_datetime.year, year.end_datetime.isoformat()) == (2002, "2002-12-31T23:59:59+00:00")
     assert (trend.start_datetime.year, trend.end_datetime.year) == (2001, 2003)
@@ -98,15 +102,29 @@ def test_footprint_follows_the_sides_of_a_grid(finished_once):
     wide = Grid("EPSG:32613", 200_000.0, 4_900_000.0, 1000.0, 1000.0, 600, 400)
     ring = footprint(wide)["coordinates"][0]
     assert ring[0] == ring[-1] and len(ring) == 33
-    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:], strict=False))
+    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in itertools.pairwise(ring))
     assert area > 0  # counter-clockwise
     latitudes = [y for _, y in ring[:9]]
     assert max(latitudes) - min(latitudes) > 0.05  # the southern side is bent
 
 
-def test_licence_and_author_are_those_of_the_config(finished, call):
+def test_a_projection_without_a_code_is_written_out():
+    crs = map_crs(None, (-110.0, 35.0, -100.0, 42.0), "EPSG:4326")
+    grid = Grid(crs, -400_000.0, 300_000.0, 100.0, 100.0, 8000, 6000)
+    tags = dict.fromkeys(("TITLE", "VARIABLE", "METHOD", "YEAR", "CREATED", "CITATION"), "x") | {
+        "UNITS": "band 1 1, bands 2 to 13 1",
+        "YEARS": "2001",
+    }
+    made = catalogue.item(MapHeader(Path("maps/x.tif"), grid, tags, [("x", {})], True), Path("stac/x.json"), "site")
+    projection = ProjectionExtension.ext(made)
+    assert projection.code is None and CRS.from_user_input(projection.wkt2) == CRS.from_user_input(crs)
+    assert "statistics" not in RasterExtension.ext(made.assets["data"]).bands[0].properties  # of a map without a value
+    assert "style" not in made.assets
+
+
+def test_licence_and_publisher_are_those_of_the_config(finished, call):
     values = json.loads(finished.as_json)
-    values["outputs"] |= {"licence": "CC-BY-4.0", "author": "Valley Observatory"}
+    values["outputs"] |= {"licence": "CC-BY-4.0", "publisher": "Valley Observatory"}
     out = finished.folder / "catalog.json"
     code, _, err = call("catalogue", finished.folder, "--site", "r", "--settings", json.dumps(values), "--out", out)
     assert code == 0, err

@@ -62,20 +62,21 @@ def test_summary_is_that_of_all_values_however_much_is_held_at_once(tmp_path: Pa
 
 def test_summary_writes_csv_and_parquet_alike(call, tmp_path: Path):
     write_geotiff(tmp_path / "eppt_trad_1971-2000.tif", np.ones((13, *GRID.shape), np.float32), GRID, BANDS, "")
-    code, _, err = call(
-        "summary",
-        tmp_path / "eppt_trad_1971-2000.tif",
-        "--site",
-        "s",
-        "--csv",
-        tmp_path / "s.csv",
-        "--parquet",
-        tmp_path / "s.parquet",
-    )
+    words = ("--site", "s", "--case", "linke~2", "--csv", tmp_path / "s.csv", "--parquet", tmp_path / "s.parquet")
+    code, _, err = call("summary", tmp_path / "eppt_trad_1971-2000.tif", *words)
     assert (code, err) == (0, "")
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "s.csv"), pd.read_parquet(tmp_path / "s.parquet"), check_dtype=False
     )
+
+
+def test_rows_of_a_map_follow_its_bands(tmp_path: Path):
+    write_geotiff(tmp_path / "eemt_topo_trend.tif", np.ones((1, *GRID.shape), np.float32), GRID, ["year"], "")
+    write_geotiff(tmp_path / "eemt_topo_2003.tif", np.ones((13, *GRID.shape), np.float32), GRID, BANDS, "")
+    table = summarise([tmp_path / "eemt_topo_trend.tif", tmp_path / "eemt_topo_2003.tif"], "here")
+    assert list(table.month) == [0, *range(13)]
+    assert list(table.columns[:6]) == ["site", "case", "variable", "method", "year", "month"]
+    assert set(table.case) == {""}
 
 
 def test_summary_refuses_a_map_by_another_name(tmp_path: Path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +19,16 @@ import xarray as xr
 from rasterio.transform import from_origin
 from scipy.stats import linregress
 
+from eemt.cf import VARIABLES, Field
 from eemt.climatology import climatology
 from eemt.config import EemtSettings, check_section
 from eemt.constants import MONTH_LENGTHS
 from eemt.energy.eemt import topographic
 from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.products import MAP_NAME, VARIABLES
+from eemt.products import MAP_NAME
 from eemt.raster import read_band, write_geotiff
-from eemt.tilefile import packed, tile_file
+from eemt.tilefile import Frame, packed, tile_file
 from sites import hills
 
 GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 96, 80)
@@ -485,10 +488,100 @@ def test_every_kind_of_map_is_in_the_file_to_the_bit_and_read_by_others(kind: st
         "zero": np.zeros((rows, cols), dtype=np.float32),
         "missing": np.full((rows, cols), np.nan, dtype=np.float32),
     }[kind]
-    frame = xr.Dataset(coords={"time": [0], "y": np.arange(100.0), "x": np.arange(float(cols))})
+    axes = {"time": np.array([0]), "y": np.arange(100.0), "x": np.arange(float(cols))}
+    frame = Frame({name: Field(values, (name,), {}) for name, values in axes.items()}, {})
     with tile_file(tmp_path / "map.nc", frame, {"map": {"units": "1"}}, rows) as file:
         file.put(("map", 0, 0), packed(values, rows))
         file.put(("map", 0, rows), packed(values[:36], rows))
     with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as read:
         whole = np.concatenate([values, values[:36]])
         np.testing.assert_array_equal(read["map"].values[0], whole)
+
+
+INPUTS = [f"--{name}={name}.tif" for name in ("northness", "mcwi", "sun", "flat-sun", "slope")]
+CASES = [
+    {"out": "a.nc", "omega": 2.0, "lapse_tmin": 5.0},
+    {
+        "out": "deep/b.nc",
+        "methods": ["topo", "veg"],
+        "keep": ["aet"],
+        "ndvi": "ndvi.tif",
+        "canopy_height": "canopy.tif",
+    },
+    {"out": "c.nc", "pet": "penman", "wind": [2.5] * 12, "precipitation_gradient": 0.3, "cold_npp": True},
+]
+ALONE = [
+    ["--omega", 2.0, "--lapse-tmin", 5.0],
+    ["--methods", "topo,veg", "--keep", "aet", "--ndvi", "ndvi.tif", "--canopy-height", "canopy.tif"],
+    ["--pet", "penman", "--wind", ",".join(["2.5"] * 12), "--precipitation-gradient", 0.3, "--cold-npp"],
+]
+
+
+def in_cases(place: Place, *cases: object, words: tuple[object, ...] = ()) -> tuple[int, str, str]:
+    given = [word for case in cases for word in ("--case", case if isinstance(case, str) else json.dumps(case))]
+    return place.call("transfer", "dem.tif", "--climate", "climate.nc", *INPUTS, "--threads", 2, *words, *given)
+
+
+@pytest.mark.usefixtures("place")
+def test_transfer_starts_without_what_it_does_not_need():
+    code = """
+import sys
+from eemt.cli import main
+code = main(sys.argv[1:])
+print(code, sorted({"xarray", "pandas", "pyarrow", "scipy", "matplotlib"} & set(sys.modules)))
+"""
+    words = ["transfer", "dem.tif", "--climate", "climate.nc", *INPUTS, "--out", "eemt.nc"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0 []", done.stderr
+
+
+def test_a_case_is_what_a_call_of_its_own_makes(place: Place):
+    code, _, err = in_cases(place, *CASES, words=("--albedo", 0.25))
+    assert code == 0, err
+    for case, words in zip(CASES, ALONE, strict=True):
+        alone = place.transfer("--albedo", 0.25, *words)
+        with xr.open_dataset(place.folder / str(case["out"]), engine="h5netcdf") as found:
+            assert set(found.variables) == set(alone.variables)
+            for name in alone.variables:
+                assert found[name].values.tobytes() == alone[name].values.tobytes(), name
+            ours, theirs = (json.loads(dataset.attrs["options"]) for dataset in (found, alone))
+            assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("{out: a}", "case 2: is not JSON"),
+        ("[1]", "case 2: is [1]; write keys and values"),
+        ({"omega": 2.0}, "case 2: has no out; name the file"),
+        ({"out": "x.nc", "omgea": 2.0}, "case 2: omgea: unknown key; did you mean omega?"),
+        ({"out": "x.nc", "omega": 0.5}, "case 2 (x.nc): omega: is 0.5; "),
+        ({"out": "x.nc", "lapse_tmin": "steep"}, "case 2 (x.nc): lapse_tmin: "),
+        ({"out": "x.nc", "methods": ["veg"]}, "case 2 (x.nc): ndvi is missing; the method veg needs a raster of it"),
+        ({"out": "x.nc", "methods": ["veg"], "ndvi": "gone.tif", "canopy_height": "canopy.tif"}, "ndvi: gone.tif does"),
+        ({"out": "first.nc"}, "case 2: out is first.nc, as in case 1; give each case a file of its own"),
+    ],
+)
+def test_a_mistake_in_a_case_is_one_line_before_anything_is_computed(place: Place, case: object, line: str):
+    code, _, err = in_cases(place, {"out": "first.nc"}, case)
+    assert code == 2
+    assert err.startswith(f"eemt transfer: {line}"), err
+    assert err.count("\n") == 1
+    assert not (place.folder / "first.nc").exists()
+
+
+def test_a_case_that_fails_leaves_those_before_it(place: Place):
+    (place.folder / "taken").write_text("")
+    code, _, err = in_cases(place, {"out": "first.nc"}, {"out": "taken/second.nc"}, {"out": "third.nc"})
+    assert code == 1
+    assert err.count("\n") == 1
+    assert (place.folder / "first.nc").exists()
+    assert not (place.folder / "third.nc").exists()
+    assert not [*place.folder.glob(".*")]
+
+
+def test_cases_take_the_place_of_out(place: Place):
+    assert in_cases(place)[0] == 2
+    code, _, err = in_cases(place, {"out": "a.nc"}, words=("--out", "b.nc"))
+    assert code == 2
+    assert "not allowed with argument" in err

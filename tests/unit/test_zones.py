@@ -13,6 +13,7 @@ import pandas as pd
 import pyogrio
 import pytest
 import shapely
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from eemt.grid import Grid
 from eemt.raster import write_geotiff
 from eemt.zonal_statistics import annual_means, summarise_zones, weighted_percentiles
 from eemt.zones import read_zones, refuse_elsewhere
+from sites import BOULDER, CLIMATE
 
 CRS = "EPSG:32613"
 GRID = Grid(CRS, 471_000.0, 4_423_000.0, 100.0, 100.0, 12, 10)
@@ -296,6 +298,12 @@ def test_zone_outside_the_maps_has_empty_rows_and_is_told(eemt_map, save, capfd)
     ]
 
 
+def test_drawing_without_a_place_on_earth_is_refused(save):
+    zones = read_zones(ZoneSettings(file=save([shapely.box(0, 0, 1, 1)], crs='LOCAL_CS["site grid",UNIT["metre",1]]')))
+    with pytest.raises(InputError, match=r"is in site grid, from which there is no way to the maps"):
+        zones.on(GRID)
+
+
 def test_zone_without_a_known_cell_is_empty(eemt_map, save, capfd):
     row = table_of(eemt_map, save([cells(4.1, 4.9, 7.1, 7.9)])).iloc[0]
     assert row.cells == 0 and row[list(ALL)].isna().all()
@@ -306,6 +314,40 @@ def test_zones_all_elsewhere_are_refused_before_a_run(save):
     file = save([shapely.box(5, 45, 6, 46)], crs="EPSG:4326")
     with pytest.raises(InputError, match=r"none of the 1 polygons of .* lies on the maps; they reach from .* WGS 84"):
         refuse_elsewhere(read_zones(ZoneSettings(file=file)), GRID)
+
+
+def test_check_looks_at_the_zones(call, tmp_path):
+    centre = gpd.GeoSeries([shapely.Point(-105.3, 39.96)], crs="EPSG:4326").to_crs(CRS).buffer(500)
+    gpd.GeoDataFrame({"code": ["a"]}, geometry=centre).to_file(tmp_path / "here.gpkg")
+    gpd.GeoDataFrame({"code": ["a"]}, geometry=centre.translate(1e5)).to_file(tmp_path / "there.gpkg")
+    for zones, told in (
+        ({"file": "here.gpkg", "id": "code"}, ""),
+        ({"file": "there.gpkg"}, "zones: none of the 1 polygons of "),
+        ({"file": "gone.gpkg"}, "gone.gpkg does not exist"),
+        ({"file": "here.gpkg", "id": "huc"}, "here.gpkg has no attribute huc; it has code"),
+    ):
+        zones["file"] = str(tmp_path / zones["file"])
+        site = {"dem": {"source": str(BOULDER), "resolution": 30}, "climate": CLIMATE, "zones": zones}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"sites": {"boulder": site}}))
+        code, _, err = call("check", tmp_path / "config.yaml")
+        assert (code, err.count("\n")) == ((2, 1) if told else (0, 0)), err
+        assert told in err
+
+
+def test_statistics_are_known_ones_with_the_mean():
+    assert ZoneSettings(file="z.gpkg", statistics="mean,p50").statistics == ("mean", "p50")
+    for wrong, told in (("sd,max", "mean, which zones.gpkg shows"), ("mean,mean", "each once"), ("mode", "p95")):
+        with pytest.raises(ValueError, match=told):
+            ZoneSettings(file="z.gpkg", statistics=wrong)
+
+
+def test_percentiles_are_the_same_however_much_is_held_at_once(eemt_map, save, monkeypatch):
+    file = save([cells(0, 1, 0.5, 2), cells(2.25, 5, 6, 9.5)])
+    whole = table_of(eemt_map, file)
+    monkeypatch.setattr("eemt.zonal_statistics.HELD", 4 * 64 * 13)
+    pd.testing.assert_frame_equal(table_of(eemt_map, file), whole)
+    monkeypatch.setattr("eemt.zonal_statistics.CELLS_AT_ONCE", 20)
+    pd.testing.assert_frame_equal(table_of(eemt_map, file), whole)
 
 
 def test_polygons_of_a_system_that_ends_before_the_maps(eemt_map, save):
@@ -379,6 +421,25 @@ def test_file_that_cannot_be_used_is_refused_in_one_line(save, tmp_path):
         with pytest.raises(InputError, match=told) as caught:
             read_zones(ZoneSettings(**settings))
         assert str(caught.value).startswith("zones") and "\n" not in str(caught.value)
+
+
+def test_unclosed_ring_is_named(tmp_path):
+    ring = [[-105.3, 39.9], [-105.2, 39.9], [-105.2, 40.0], [-105.3, 40.0]]
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [points]}}
+        for points in ([*ring, ring[0]], ring[:2])
+    ]
+    path = tmp_path / "open.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    with pytest.raises(InputError, match=r"zone 2 \(feature 2\) of .*open.geojson has no geometry that can be used"):
+        read_zones(ZoneSettings(file=str(path)))
+
+
+def test_damaged_file_is_refused_in_one_line(save, tmp_path):
+    whole = Path(save([cells(row, row + 1, 0, 1) for row in range(200)], "whole.fgb")).read_bytes()
+    (tmp_path / "cut.fgb").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut.fgb cannot be read: .+"):
+        read_zones(ZoneSettings(file=str(tmp_path / "cut.fgb")))
 
 
 def test_map_by_another_name_is_refused(eemt_map, save):

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from pyproj import Transformer
 
 from eemt.climate import sampling
+from eemt.climate.months import Months
 from eemt.climate.positions import Axis, projected
 from eemt.climate.source import OPTIONAL, VARIABLES
 from eemt.constants import LAPSE_RATE
 from eemt.energy.evaporation import saturation_vapour_pressure
 from eemt.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -35,7 +38,7 @@ POSITIVE_ROUNDS = 200  # of the correction that keeps conserved precipitation fr
 
 
 def to_cells(
-    climate: xr.Dataset,
+    climate: Months | xr.Dataset,
     elevation: Floats,
     x: Doubles,
     y: Doubles,
@@ -55,7 +58,7 @@ def to_cells(
 
     Parameters
     ----------
-    climate : Dataset
+    climate : Months or Dataset
         Twelve months, see `eemt.climate.source`: a grid, whose variable ``crs`` names its coordinate
         system, or stations. A single cell or station holds everywhere.
     elevation : ndarray (rows, columns)
@@ -94,6 +97,7 @@ def to_cells(
     ----------
     .. [1] Rasmussen, C. et al. 2015. Vadose Zone Journal, doi:10.2136/vzj2014.07.0102, Eq 6.
     """
+    climate = Months.of(climate)
     wanted = tuple(name for name in _names(climate) if name in ALWAYS or name in names)
     source = _source_of(climate, wanted, precipitation_resampling, idw_power, fill_distance)
     lapse = {"tmin": _rates(climate, "tmin", lapse_tmin), "tmax": _rates(climate, "tmax", lapse_tmax)}
@@ -108,12 +112,12 @@ def to_cells(
     return cells
 
 
-def fitted_lapse(climate: xr.Dataset, name: str) -> Doubles:
+def fitted_lapse(climate: Months | xr.Dataset, name: str) -> Doubles:
     """Fit the lapse rate of each month to stations, by least squares over their elevations.
 
     Parameters
     ----------
-    climate : Dataset
+    climate : Months or Dataset
         Twelve months of three or more stations, 100 m or more apart in height.
     name : str
         ``tmin`` or ``tmax``.
@@ -128,6 +132,7 @@ def fitted_lapse(climate: xr.Dataset, name: str) -> Doubles:
     InputError
         When the stations are too few or too level, or a rate is outside -15 to 15.
     """
+    climate = Months.of(climate)
     key = f"climate.lapse_{name}"
     stations = climate.sizes.get("station", 1)
     if stations < LEAST_STATIONS:
@@ -139,7 +144,7 @@ def fitted_lapse(climate: xr.Dataset, name: str) -> Doubles:
             f"fitted to {LEAST_STATIONS} heights or more, over {LEAST_RELIEF:.0f} m or more"
         )
     away = heights - heights.mean()
-    values = climate[name].transpose("time", "station").values.astype(np.float64)
+    values = climate[name].along("time", "station")
     rates = -(values @ away) / (away @ away)
     lowest, highest = LAPSE_LIMITS
     wrong = np.flatnonzero((rates < lowest) | (rates > highest))
@@ -283,17 +288,17 @@ class _Stations:
 
 
 def _source_of(
-    climate: xr.Dataset, names: tuple[str, ...], precipitation_resampling: str, idw_power: float, fill_distance: float
+    climate: Months, names: tuple[str, ...], precipitation_resampling: str, idw_power: float, fill_distance: float
 ) -> _Point | _Surface | _Stations:
-    if "station" in climate.dims:
-        months = [climate[name].transpose("time", "station").values for name in names]
+    if "station" in climate.sizes:
+        months = [climate[name].along("time", "station") for name in names]
         fields = np.concatenate([*months, climate["elevation"].values[np.newaxis]]).astype(np.float64)
         latitude, longitude = (climate[name].values.astype(np.float64) for name in ("lat", "lon"))
         return _Stations(names, fields, latitude, longitude, idw_power)
     if climate.sizes["x"] == climate.sizes["y"] == 1:
         return _Point({name: climate[name].values.astype(np.float64) for name in (*names, "elevation")})
-    by_name = {name: climate[name].transpose("time", "y", "x").values.astype(np.float64) for name in _names(climate)}
-    by_name["elevation"] = climate["elevation"].transpose("y", "x").values.astype(np.float64)[np.newaxis]
+    by_name = {name: climate[name].along("time", "y", "x") for name in _names(climate)}
+    by_name["elevation"] = climate["elevation"].along("y", "x")[np.newaxis]
     unknown = _fill(by_name, fill_distance)
     if precipitation_resampling == "conservative":
         by_name["prcp"] = conserving(by_name["prcp"])
@@ -308,7 +313,7 @@ def _source_of(
     )
 
 
-def _names(climate: xr.Dataset) -> tuple[str, ...]:
+def _names(climate: Months) -> tuple[str, ...]:
     return tuple(name for name in (*VARIABLES, *OPTIONAL) if name in climate)
 
 
@@ -364,7 +369,7 @@ def _by_height(
             values[month] = here_now[name] if name in here_now else here[name][month] + missing
 
 
-def _rates(climate: xr.Dataset, name: str, lapse: Any) -> Doubles:
+def _rates(climate: Months, name: str, lapse: Any) -> Doubles:
     """Return a lapse rate for each month (12, 1, 1)."""
     rate = fitted_lapse(climate, name) if isinstance(lapse, str) and lapse == "stations" else lapse
     return np.broadcast_to(np.asarray(rate, dtype=np.float64), (12,))[:, np.newaxis, np.newaxis]

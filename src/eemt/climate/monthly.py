@@ -6,12 +6,15 @@ A year is named ``2003``; a period whose months are climatological normals is na
 from __future__ import annotations
 
 import calendar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from eemt.constants import MONTH_LENGTHS
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def year_label(first: int, last: int | None = None) -> str:
@@ -41,6 +44,8 @@ def coordinates(first: int, last: int | None = None) -> dict[str, xr.DataArray]:
         ``time`` (12,) in mid-month, of the period's middle year for normals, and ``time_bnds``, or
         ``climatology_bounds``, (12, 2).
     """
+    import xarray as xr  # loaded where it is needed: `eemt transfer` starts without
+
     year = first if last is None else (first + last) // 2
     starts = np.array([f"{first}-{month:02d}-01" for month in range(1, 13)], dtype="datetime64[D]")
     end_year = first if last is None else last

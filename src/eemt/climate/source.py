@@ -8,12 +8,14 @@ the values belong to.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import xarray as xr
 
 from eemt.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # name: units, standard name, cell method, meaning, least and greatest value on Earth
 VARIABLES = {

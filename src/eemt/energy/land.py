@@ -40,37 +40,62 @@ class Land:
     height: Floats | None  # m
 
 
-def read_land(args: argparse.Namespace, elevation: Floats, grid: Grid) -> Land:
-    """Read what the methods need of the rasters that `eemt transfer` is given.
+class Rasters:
+    """The rasters that `eemt transfer` is given, each read once, when it is first needed.
 
-    Raises
-    ------
-    InputError
-        When one is missing, has not the bands that are needed, is not on the cells of the tile, or
-        holds impossible values.
+    Parameters
+    ----------
+    args : Namespace
+        What the command was called with.
+    elevation : ndarray (rows, columns)
+        [m]
+    grid : Grid
+        Of the elevation.
     """
-    settings: EemtSettings = args.settings
-    layers: dict[str, Floats] = {}
-    for name, (bands, why) in _needs(settings).items():
-        path, what = getattr(args, name), name.replace("_", "-")
-        if path is None:
-            raise InputError(f"--{what}: is missing; {why} needs it")
-        values = read_on_grid(path, grid, what)
-        if values.shape[0] != bands:
-            raise InputError(f"{what}: {path} has {values.shape[0]} bands; {bands} are needed")
-        layers[name] = values[0] if bands == 1 else values
-    leaves, height = _read_plants(settings, grid) if "veg" in settings.methods else (None, None)
-    sun, flat_sun = layers.get("sun"), layers.get("flat_sun")
-    return Land(
-        elevation=elevation,
-        sun=sun,
-        flat_sun=flat_sun,
-        northness=layers.get("northness"),
-        share=layers.get("mcwi"),
-        slope=layers.get("slope"),
-        leaves=leaves,
-        height=height,
-    )
+
+    def __init__(self, args: argparse.Namespace, elevation: Floats, grid: Grid) -> None:
+        self.args, self.elevation, self.grid = args, elevation, grid
+        self._layers: dict[str, Floats] = {}
+        self._plants: dict[tuple[str, str], tuple[Floats, Floats]] = {}
+
+    def land(self, settings: EemtSettings) -> Land:
+        """Return what the methods of some settings need.
+
+        Raises
+        ------
+        InputError
+            When a raster is missing, has not the bands that are needed, is not on the cells of the
+            tile, or holds impossible values.
+        """
+        layers = {name: self._layer(name, bands, why) for name, (bands, why) in _needs(settings).items()}
+        leaves, height = self._plants_of(settings) if "veg" in settings.methods else (None, None)
+        return Land(
+            elevation=self.elevation,
+            sun=layers.get("sun"),
+            flat_sun=layers.get("flat_sun"),
+            northness=layers.get("northness"),
+            share=layers.get("mcwi"),
+            slope=layers.get("slope"),
+            leaves=leaves,
+            height=height,
+        )
+
+    def _layer(self, name: str, bands: int, why: str) -> Floats:
+        if name not in self._layers:
+            path, what = getattr(self.args, name), name.replace("_", "-")
+            if path is None:
+                raise InputError(f"--{what}: is missing; {why} needs it")
+            values = read_on_grid(path, self.grid, what)
+            if values.shape[0] != bands:
+                raise InputError(f"{what}: {path} has {values.shape[0]} bands; {bands} are needed")
+            self._layers[name] = values[0] if bands == 1 else values
+        return self._layers[name]
+
+    def _plants_of(self, settings: EemtSettings) -> tuple[Floats, Floats]:
+        files = (str(settings.ndvi), str(settings.canopy_height))
+        if files not in self._plants:
+            self._plants[files] = _read_plants(*files, self.grid)
+        return self._plants[files]
 
 
 def _needs(settings: EemtSettings) -> dict[str, tuple[int, str]]:
@@ -90,9 +115,8 @@ def _needs(settings: EemtSettings) -> dict[str, tuple[int, str]]:
     return needs
 
 
-def _read_plants(settings: EemtSettings, grid: Grid) -> tuple[Floats, Floats]:
+def _read_plants(ndvi_file: str, height_file: str, grid: Grid) -> tuple[Floats, Floats]:
     """Read leaf area (1 or 12, rows, columns) and canopy height on the cells of the tile."""
-    ndvi_file, height_file = str(settings.ndvi), str(settings.canopy_height)
     ndvi = on_cells(ndvi_file, grid, "ndvi")
     if len(ndvi) not in {1, 12}:
         raise InputError(f"ndvi: {ndvi_file} has {len(ndvi)} bands; one, or twelve with January first, are needed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,28 +9,29 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 import eemt
+from eemt.cf import CITATION, VARIABLES, Field, Variable, grid_attributes
 from eemt.climate.downscale import to_cells
-from eemt.climate.monthly import days_in_months, middle_days, select, year_labels
+from eemt.climate.monthly import days_in_months, middle_days
+from eemt.climate.months import BOUNDS, Months, read_months
 from eemt.config import EemtSettings, LapseSettings
 from eemt.constants import FREEZING_POINT, PRESSURE_LAPSE
 from eemt.energy import kernels
-from eemt.energy.eemt import COUNTS, COUNTS_OF
+from eemt.energy.cases import Case
 from eemt.energy.evaporation import day_length
 from eemt.energy.land import Land
+from eemt.energy.result import COUNTS, COUNTS_OF
 from eemt.grid import Grid
-from eemt.products import CITATION, VARIABLES, Variable, grid_attributes
-from eemt.raster import open_netcdf
-from eemt.tilefile import TileFile, Where, chunk_rows, packed, tile_file
+from eemt.tilefile import Frame, TileFile, Where, chunk_rows, packed, tile_file
+
+__all__ = ["compute", "read_months"]
 
 Floats = npt.NDArray[np.float32]
 
 METHODS = ("trad", "topo", "veg")
 PETS = ("hamon", "thornthwaite", "penman", "penman_monteith")
 ENERGIES = ("eemt", "ebio", "eppt")
-CALENDAR = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
 
 
 @dataclass
@@ -56,28 +56,24 @@ class Tallies:
             self.water[method] += other.water[method]
 
 
-def compute(args: argparse.Namespace, land: Land, grid: Grid, pool: ThreadPoolExecutor) -> None:
+def compute(case: Case, climate: Months, land: Land, grid: Grid, pool: ThreadPoolExecutor) -> None:
     """Compute year by year and strip by strip, each straight into the file.
 
     Parameters
     ----------
-    args : Namespace
-        What the command was called with.
+    case : Case
+    climate : Months
+        Of all years.
     land : Land
     grid : Grid
         Of the land.
     pool : ThreadPoolExecutor
         Whose threads do the work.
     """
-    settings: EemtSettings = args.settings
-    rows = chunk_rows(*grid.shape)
-    with (
-        open_netcdf(args.climate_file, "climate") as climate,
-        tile_file(args.out, _frame(climate, grid, settings), _layers(settings), rows) as file,
-    ):
-        for year, label in enumerate(year_labels(climate)):
-            months = select(climate, label).load()
-            year_of = _Year(months, days_in_months(label), land, grid, settings, args.lapse)
+    settings, rows = case.settings, chunk_rows(*grid.shape)
+    with tile_file(case.out, _frame(climate, grid, settings), _layers(settings), rows) as file:
+        for year, label in enumerate(climate.labels):
+            year_of = _Year(climate.year(year), days_in_months(label), land, grid, settings, case.lapse)
             jobs = [pool.submit(year_of.strip, strip, 12 * year, file) for strip in _strips(grid.height, rows)]
             tallies = Tallies.of(settings.methods)
             try:
@@ -94,7 +90,7 @@ class _Year:
 
     def __init__(
         self,
-        months: xr.Dataset,
+        months: Months,
         days: npt.NDArray[np.int64],
         land: Land,
         grid: Grid,
@@ -212,36 +208,32 @@ def _strips(height: int, rows: int) -> list[slice]:
     return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
-def _frame(climate: xr.Dataset, grid: Grid, settings: EemtSettings) -> xr.Dataset:
-    """Make all of a tile's dataset but its maps."""
-    times = {name: climate[name].variable for name in ("time_bnds", "climatology_bounds") if name in climate}
-    frame = xr.Dataset(
-        coords={
-            "time": climate["time"].variable,
-            "y": ("y", grid.y, {"standard_name": "projection_y_coordinate", "units": "m"}),
-            "x": ("x", grid.x, {"standard_name": "projection_x_coordinate", "units": "m"}),
-        },
-        data_vars={"crs": ((), 0, grid_attributes(grid)), **times},
-        attrs={
-            "Conventions": "CF-1.8",
-            "title": "Effective energy and mass transfer",
-            "source": f"eemt {eemt.__version__}",
-            "references": CITATION,
-            "options": settings.model_dump_json(),
-            **{name: climate.attrs[name] for name in ("period",) if name in climate.attrs},
-        },
-    )
-    for name in ("time", *times):
-        frame[name].encoding = CALENDAR
+def _frame(climate: Months, grid: Grid, settings: EemtSettings) -> Frame:
+    """Make all of a tile's file but its maps."""
+    fields = {
+        "crs": Field(np.array(0), (), grid_attributes(grid)),
+        **{name: climate[name] for name in BOUNDS if name in climate},
+        "time": climate["time"],
+        "y": Field(grid.y, ("y",), {"standard_name": "projection_y_coordinate", "units": "m"}),
+        "x": Field(grid.x, ("x",), {"standard_name": "projection_x_coordinate", "units": "m"}),
+    }
     steps = climate.sizes["time"]
     for method in settings.methods:
         for name in COUNTS_OF[method]:
             about = {"long_name": COUNTS[name], "units": "1"}
-            frame[f"cells_{method}_{name}"] = ("year", np.zeros(steps // 12, np.int64), about)
+            fields[f"cells_{method}_{name}"] = Field(np.zeros(steps // 12, np.int64), ("year",), about)
         for name, meaning in WATER.items():
             about = {"long_name": meaning, "units": f"{kernels.WATER_UNIT:g} mm"}
-            frame[f"water_{method}_{name}"] = ("time", np.zeros(steps, np.int64), about)
-    return frame
+            fields[f"water_{method}_{name}"] = Field(np.zeros(steps, np.int64), ("time",), about)
+    attributes = {
+        "Conventions": "CF-1.8",
+        "title": "Effective energy and mass transfer",
+        "source": f"eemt {eemt.__version__}",
+        "references": CITATION,
+        "options": settings.model_dump_json(),
+        **{name: climate.attrs[name] for name in ("period",) if name in climate.attrs},
+    }
+    return Frame(fields, attributes)
 
 
 WATER = {

@@ -1,0 +1,13 @@
+"""``eemt stack``: all maps of a site in one file for xarray."""
+
+from __future__ import annotations
+
+import argparse
+
+from eemt.inventory import site_of
+from eemt.stack import write_stack
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write a CF NetCDF or a zipped Zarr."""
+    write_stack(args.results, args.out, args.site, site_of(args.settings))
