@@ -201,7 +201,7 @@ def _is_of_collection(name: str) -> bool:
     return first not in {"maps", ITEMS, CATALOGUE} and "~" not in name and not name.startswith(AFTERWARDS)
 
 
-AFTERWARDS = ("report.", "sweep.")  # may be made later
+AFTERWARDS = ("overview.", "report.", "sweep.")  # may be made later
 
 
 def _providers(settings: Site) -> list[pystac.Provider]:

@@ -281,13 +281,13 @@ def _crate(command: argparse.ArgumentParser) -> None:
         "--command",
         metavar="TEXT",
         default=os.environ.get("EEMT_COMMAND"),
-        help="the command of the run, as it was typed (default: EEMT_COMMAND in the environment, which the workflow sets)",
+        help="the command of the run, as it was typed (default: EEMT_COMMAND of the environment)",
     )
     command.add_argument("--threads", type=int, default=None, metavar="N", help="files read at once (default: all)")
 
 
 def _verify(command: argparse.ArgumentParser) -> None:
-    """Compare finished sites with the checksums in their RO-Crates; exit 1 where a file is changed, missing or extra."""
+    """Compare finished sites with the checksums in their RO-Crates; exit 1 where a file is changed, missing or new."""
     command.add_argument("results", type=Path, metavar="RESULTS", help="folder of results, or of one site")
     command.add_argument("sites", nargs="*", metavar="SITE", help="default: all that have an RO-Crate")
     command.add_argument("--threads", type=int, default=None, metavar="N", help="files read at once (default: all)")

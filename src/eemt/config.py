@@ -112,10 +112,14 @@ ALGORITHMS = {
     "sun": 1,
     "climate": 1,
     "transfer": 2,
-    "mosaic": 2,
-    "summary": 1,
+    "mosaic": 3,
+    "summary": 2,
+    "zones": 1,
     "report": 3,
     "sweep": 1,
+    "stack": 1,
+    "catalogue": 1,
+    "crate": 1,
 }
 
 
@@ -972,8 +976,8 @@ class OutputSettings(Section):
     catalogue: bool = Field(True, description="Whether catalog.json, a STAC catalogue of the maps, is written")
     stack: Literal["none", "netcdf", "zarr"] = Field(
         "none",
-        description="Whether all maps of the site are also written as one file, stack.nc (CF NetCDF) or stack.zarr.zip, "
-        "for xarray and the like; it takes as much space as they do",
+        description="Whether all maps of the site are also written as one file for xarray, stack.nc (CF NetCDF) or "
+        "stack.zarr.zip; it takes about as much space as they do",
     )
     crate: bool = Field(
         True,
@@ -985,7 +989,7 @@ class OutputSettings(Section):
     )
     licence: str | None = Field(
         None,
-        description="Licence that the maps are given under, by its SPDX name, such as CC-BY-4.0, for catalogue and crate",
+        description="Licence of the maps by its SPDX name, such as CC-BY-4.0, named in catalogue and crate",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$",
     )
 

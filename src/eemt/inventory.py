@@ -51,6 +51,7 @@ KINDS = (
     Kind("*zones.*", "Maps summed up over polygons", "metadata"),
     Kind("sweep.*", "Cases of the sweep compared", "metadata"),
     Kind("report.html", "Report: maps, curves, methods, cautions", "overview"),
+    Kind("overview.png", "The maps at a glance", "overview"),
     Kind("stack.nc", "All maps in one CF NetCDF", "data"),
     Kind("stack.zarr.zip", "All maps in one Zarr, zipped", "data"),
     Kind("dem/dem.tif", "Elevation above sea level [m]", "data"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, metadata, version
 
 import eemt
 
+SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
+HIDDEN = "HIDDEN"
 DOI = "10.2136/vzj2014.07.0102"  # of the paper that a map cites
 
 
@@ -44,3 +48,24 @@ def homepage(package: str) -> str | None:
     named = {label.strip().lower(): address for label, address in links}
     found = (named.get(label) for label in ("homepage", "home", "home-page", "source", "repository", "source code"))
     return next(filter(None, [*(about.get_all("Home-page") or []), *found]), None)
+
+
+def remember_command(words: Iterable[str]) -> None:
+    """Let this process's children, `eemt crate` among them, know how the run was called."""
+    os.environ["EEMT_COMMAND"] = typed(words)
+
+
+def typed(words: Iterable[str]) -> str:
+    """Word a command as it was typed, but for what may be a secret."""
+    shown: list[str] = []
+    for word in words:
+        name, sign, value = word.partition("=")
+        if value and SECRET.search(name):
+            shown.append(f"{name}{sign}{HIDDEN}")
+        else:
+            shown.append(HIDDEN if shown and _asks_for_secret(shown[-1]) else word)
+    return shlex.join(shown)
+
+
+def _asks_for_secret(option: str) -> bool:
+    return option.startswith("--") and "=" not in option and SECRET.search(option) is not None

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eemt.comparison import Comparison, is_number, written
+from eemt.comparison import Comparison, is_number, shown
+from eemt.config import Spread
 from eemt.sweep import Case, Key, label
 
 RESAMPLES = 1000  # of the bootstrap that confidence intervals are from
@@ -85,7 +86,7 @@ def responses(comparison: Comparison, method: str, year: str) -> list[Response]:
         if len({_hashable(_value(case, key)) for case in comparison.cases}) > 1:
             single = _one_at_a_time(comparison, key)
             chosen = comparison.design if single is None else single
-            found.append(_response(key, chosen, comparison.design, means, conditional=single is None))
+            found.append(_response(key, chosen, comparison, means, conditional=single is None))
     return found
 
 
@@ -103,18 +104,20 @@ def _one_at_a_time(comparison: Comparison, key: Key) -> list[Case] | None:
 
 
 def _response(
-    key: Key, chosen: Sequence[Case], design: Sequence[Case], means: Mapping[str, float], conditional: bool
+    key: Key, chosen: Sequence[Case], comparison: Comparison, means: Mapping[str, float], conditional: bool
 ) -> Response:
+    design = comparison.design
     values = [_value(case, key) for case in chosen]
     outcomes = [means[case.name] for case in chosen]
     numeric = all(is_number(_value(case, key)) for case in [*chosen, *design])
-    groups = _groups(values, numeric)
+    of_a_range = conditional and isinstance(comparison.settings.sweep.axes.get(key), Spread)
+    groups = _groups(values, numeric, 0 if of_a_range else FEW_VALUES)
     centres = [float(np.mean([values[i] for i in group])) if numeric else values[group[0]] for group in groups]
-    shown = _evenly(design, MOST_POINTS)
+    dotted = _evenly(design, MOST_POINTS)
     place = {_hashable(value): number for number, value in enumerate(centres)}
     points = [
         (_value(case, key) if numeric else place[_hashable(_value(case, key))], means[case.name])
-        for case in shown
+        for case in dotted
         if numeric or _hashable(_value(case, key)) in place
     ]
     return Response(
@@ -128,14 +131,14 @@ def _response(
     )
 
 
-def _groups(values: Sequence[Any], numeric: bool) -> list[list[int]]:
-    """Gather the places of equal values; of many different numbers, of neighbours, as many to each group."""
+def _groups(values: Sequence[Any], numeric: bool, few: int) -> list[list[int]]:
+    """Gather the places of equal values; of more than `few` numbers, of neighbours, as many to each group."""
     equal: dict[Hashable, list[int]] = {}
     for place, value in enumerate(values):
         equal.setdefault(_hashable(value), []).append(place)
     if not numeric:
         return list(equal.values())
-    if len(equal) <= FEW_VALUES:
+    if len(equal) <= few:
         return [equal[value] for value in sorted(equal)]  # type: ignore[type-var]
     number = max(2, min(MOST_GROUPS, len(values) // LEAST_IN_GROUP))
     return [list(map(int, part)) for part in np.array_split(np.argsort(values, kind="stable"), number)]
@@ -143,7 +146,7 @@ def _groups(values: Sequence[Any], numeric: bool) -> list[list[int]]:
 
 def _name(values: Sequence[Any]) -> str:
     if all(value == values[0] for value in values):
-        return written(values[0])
+        return shown(values[0])
     return f"{min(values):.3g}–{max(values):.3g}"
 
 

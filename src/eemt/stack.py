@@ -202,8 +202,11 @@ def _netcdf(path: Path, contents: Contents) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def _zarr(path: Path, contents: Contents) -> Iterator[dict[str, Any]]:
     """Lay out a Zarr of format 3 in a zip file and give its arrays to be filled, each chunk once."""
-    import zarr
-    from zarr.codecs import BloscCodec
+    try:
+        import zarr
+        from zarr.codecs import BloscCodec
+    except ImportError:
+        raise InputError("outputs.stack: zarr needs a package that is not here; `pip install 'eemt[zarr]'`") from None
 
     with contextlib.closing(zarr.storage.ZipStore(path, mode="w")) as store:
         group = zarr.create_group(store, zarr_format=3, attributes=_plain(contents.attributes))

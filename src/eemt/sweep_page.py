@@ -348,4 +348,7 @@ def _response_caption(conditional: set[bool]) -> str:
         "all other parameters as the site has them where there are such cases, else means over the cases with that "
         "value",
     )
-    return f"What each parameter changes in the mean EEMT: {line}. Small dots are single cases, the dashed line the site's own value."
+    return (
+        f"What each parameter changes in the mean EEMT: {line}. Small dots are single cases, the dashed line the "
+        "site's own value."
+    )

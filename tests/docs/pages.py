@@ -25,11 +25,12 @@ class Block:
     """A fenced block of a page.
 
     `reason` says why it is not run here: ```` ```bash not-run="needs a SLURM login node" ````. `title` is the
-    name of a file that the reader is told to write.
+    name of a file that the reader is told to write, `section` counts the headings above.
     """
 
     page: Path
     line: int
+    section: int
     language: str
     text: str
     reason: str | None
@@ -46,10 +47,12 @@ def name_of(page: Path) -> str:
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
+    prose = FENCE.sub(lambda fence: " " * len(fence[0]), text)  # where a comment is no heading
     return [
         Block(
             page,
             text.count("\n", 0, fence.start()) + 1,
+            len(re.findall(r"^#+ ", prose[: fence.start()], re.M)),
             fence["language"],
             textwrap.dedent(fence["text"]),
             _word(fence["info"], "not-run"),

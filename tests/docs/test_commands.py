@@ -22,6 +22,7 @@ from eemt.config import SECTIONS, Config, Site
 from sites import NORMALS, ROOT
 
 CHECKOUT = ("CITATION.cff", "Makefile", "config", "docs", "profiles", "workflow")
+FILES = {"csv", "yaml"}
 # pages that go on where another one has ended
 GOES_ON = {"docs/outputs.md": "docs/your-own-dem.md"}
 ON_THIS_MACHINE = re.compile(r"(?<![\w.:/])/(?:work|root|var/tmp|home/(?!USER)\w+)/")
@@ -38,7 +39,6 @@ class Reader:
     def __init__(self, folder: Path, dem: Path) -> None:
         self.folder = folder
         self.names: dict[str, object] = {"__name__": "__main__"}
-        self.said = ""
         for name in CHECKOUT:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
@@ -49,19 +49,20 @@ class Reader:
         shutil.copy(NORMALS, folder / "my_station.csv")
 
     def follow(self, page: Path) -> None:
-        """Run the blocks of a page in order; what stands as text below a block is what it must have said."""
+        """Run the blocks of a page in order; text below a call, in the same section, is what it must have said."""
+        said: dict[int, str] = {}
         for block in blocks(page):
-            if block.title and block.language == "yaml":
+            if block.title and block.language in FILES:
                 (self.folder / block.title).write_text(block.text, encoding="utf-8")
-            elif block.reason is not None or block.title:
-                self.said = ""
+            elif block.language in RUN and block.reason is not None:
+                said.pop(block.section, None)
             elif block.language in COMMANDS:
-                self.said = self.call(block)
+                said[block.section] = self.call(block)
             elif block.language == "python":
                 self.execute(block)
-            elif block.language == "text" and self.said:
-                missing = [line for line in block.text.splitlines() if line not in self.said]
-                assert not missing, f"{block}: was not said: {missing}\n{self.said}"
+            elif block.language == "text" and block.section in said:
+                missing = [line for line in block.text.splitlines() if line not in said[block.section]]
+                assert not missing, f"{block}: was not said: {missing}\n{said[block.section]}"
 
     def call(self, block: Block) -> str:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

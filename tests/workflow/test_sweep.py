@@ -16,7 +16,7 @@ from executors.runs import Run, clip_config
 pytestmark = pytest.mark.workflow
 
 Planned = Callable[..., dict[str, int]]
-OUTPUTS = {"parts": False, "over_years": ["mean"], "report": False}
+OUTPUTS = {"parts": False, "over_years": ["mean"], "report": False, "catalogue": False, "crate": False}
 SWEEP: dict[str, Any] = {"sun": {"linke": [2, 3]}, "eemt": {"omega": [2.2, 2.63]}}
 CASES = ["", "linke~2_omega~2.2", "linke~2", "omega~2.2"]
 

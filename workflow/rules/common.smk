@@ -12,6 +12,7 @@ from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
 from eemt.plan import RASTERS, Plan, folder, rasters_of
+from eemt.provenance import remember_command
 
 put_commands_on_path()
 
@@ -64,6 +65,11 @@ def check_before_start():
 
 or_stop(check_before_start)
 
+# what the crate says of the run; no parameter, since another command is no reason to run again
+if workflow.is_main_process:
+    remember_command(["snakemake", *sys.argv[1:]])
+
+
 if IN_STORAGE:
     if workflow.is_main_process:
         os.environ[KNOWN] = json.dumps(
@@ -93,6 +99,10 @@ def own(attribute):
         return local(plan(attribute)(wildcards))
 
     return of_site
+
+
+def own_zones(wildcards):
+    return local(SITES[wildcards.site].zones.file)
 
 
 def own_raster(wildcards):
@@ -267,19 +277,70 @@ def compared_maps(wildcards):
     ]
 
 
+def with_styles(wildcards):
+    """List a site's maps and their styles."""
+    maps = maps_of_case(wildcards)
+    return maps + [map.removesuffix(".tif") + ".qml" for map in maps]
+
+
+def ground_of_site(wildcards):
+    """List what a site's catalogue names beside maps."""
+    names = ["dem/dem.tif", "dem/dem.json", "climate/climate.nc"]
+    names += ["summary.csv", "summary.parquet"]
+    names += [f"wetness/{name}.tif" for name in ("area", "twi", "mcwi")]
+    names += [f"terrain/{name}.tif" for name in ("slope", "aspect", "northness")]
+    names += [
+        f"sun/monthly_{name}.tif" for name in ("global", "flat_global", "insolation")
+    ]
+    names += [*stack_of_site(wildcards.site), *zones_of_site(wildcards.site)]
+    return [f"results/{wildcards.site}/{name}" for name in names]
+
+
+def stack_of_site(site):
+    ending = {"netcdf": "nc", "zarr": "zarr.zip"}.get(SITES[site].outputs.stack)
+    return [f"stack.{ending}"] if ending else []
+
+
+def zones_of_site(site):
+    has_zones = SITES[site].zones.file is not None
+    return [f"zones.{kind}" for kind in ("csv", "parquet", "gpkg")] if has_zones else []
+
+
+def results_of(site):
+    """List what a run makes of a site, but for the crate, which describes it."""
+    outputs, plan = SITES[site].outputs, PLANS[site]
+    names = [f"maps/{name}.{kind}" for name in plan.maps for kind in ("tif", "qml")]
+    names += ["summary.csv", "sun/monthly_global.tif"]
+    names += ["report.html"] if outputs.report else []
+    names += ["catalog.json"] if outputs.catalogue else []
+    names += [*stack_of_site(site), *zones_of_site(site)]
+    cases = or_stop(getattr, plan, "cases")
+    if plan.is_swept:
+        names += [f"sweep.{kind}" for kind in ("csv", "html")]
+        names += [
+            f"{case[1:]}/{name}"
+            for case in cases
+            if case
+            for name in zones_of_site(site)
+        ]
+    return [f"results/{site}/{name}" for name in names]
+
+
+def described_of_site(wildcards):
+    """List what a site's crate describes."""
+    items = [
+        f"results/{wildcards.site}/stac/{name}.json"
+        for name in PLANS[wildcards.site].maps
+    ]
+    has_items = SITES[wildcards.site].outputs.catalogue
+    return [*results_of(wildcards.site), *(items if has_items else [])]
+
+
 def wanted_results():
     """List what a run is for."""
-    wanted = []
-    for site, settings in SITES.items():
-        wanted += [f"results/{site}/maps/{name}.tif" for name in PLANS[site].maps]
-        wanted += [
-            f"results/{site}/summary.csv",
-            f"results/{site}/sun/monthly_global.tif",
-        ]
-        wanted += [f"results/{site}/report.html"] if settings.outputs.report else []
-        if or_stop(getattr, PLANS[site], "is_swept"):
-            wanted += [f"results/{site}/sweep.{kind}" for kind in ("csv", "html")]
-    return wanted
+    wanted = [name for site in SITES for name in results_of(site)]
+    crates = [site for site, settings in SITES.items() if settings.outputs.crate]
+    return wanted + [f"results/{site}/ro-crate-metadata.json" for site in crates]
 
 
 def where_results_are():

@@ -37,6 +37,7 @@ for site, number, maps in groups_of_maps():
             collect("<results>/{{site}}/eemt{{case}}/{tile}.nc", tile=plan("tiles")),
         output:
             [f"<results>/{{site}}{{case}}/maps/{map}.tif" for map in maps],
+            [f"<results>/{{site}}{{case}}/maps/{map}.qml" for map in maps],
         log:
             f"<logs>/{{site}}/maps{{case}}{number}.log",
         benchmark:
@@ -84,6 +85,39 @@ rule summary:
     shell:
         "eemt summary {input:q} --site {wildcards.site} {params.case} --csv {output.csv:q} --parquet {output.parquet:q}"
         " > {log:q} 2>&1"
+
+
+rule zones:
+    input:
+        maps=maps_of_case,
+        zones=own_zones,
+    output:
+        csv=report(
+            "<results>/{site}{case}/zones.csv",
+            caption="../report/zones.rst",
+            category="{site}",
+            labels={"result": "zones{case}"},
+        ),
+        parquet="<results>/{site}{case}/zones.parquet",
+        gpkg="<results>/{site}{case}/zones.gpkg",
+    log:
+        "<logs>/{site}/zones{case}.log",
+    benchmark:
+        "<benchmarks>/{site}/zones{case}.tsv"
+    localrule: IN_STORAGE
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        case=case_option,
+        options=options("zones", leave_out=["file"]),
+        algorithm=ALGORITHMS["zones"],
+    message:
+        "{wildcards.site}{wildcards.case}: table of zones"
+    shell:
+        "eemt zones {input.maps:q} --zones {input.zones:q} {params.options} --site {wildcards.site} {params.case}"
+        " --csv {output.csv:q} --parquet {output.parquet:q} --gpkg {output.gpkg:q} > {log:q} 2>&1"
 
 
 rule sweep:
@@ -171,3 +205,89 @@ rule report:
     shell:
         "eemt report {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
         " --benchmarks {params.benchmarks:q} --out {output.page:q} --picture {output.picture:q} > {log:q} 2>&1"
+
+
+rule stack:
+    input:
+        maps_of_case,
+    output:
+        "<results>/{site}/stack.{form}",
+    log:
+        "<logs>/{site}/stack_{form}.log",
+    benchmark:
+        "<benchmarks>/{site}/stack_{form}.tsv"
+    wildcard_constraints:
+        form=r"nc|zarr\.zip",
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        results=subpath(output[0], parent=True),
+        settings=settings_as_json,
+        algorithm=ALGORITHMS["stack"],
+    message:
+        "{wildcards.site}: all maps in one file"
+    shell:
+        "eemt stack {params.results:q} --site {wildcards.site} --settings {params.settings:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+for site, site_plan in PLANS.items():
+
+    rule:
+        name:
+            f"catalogue_{site}"
+        input:
+            with_styles,
+            ground_of_site,
+            climate_records,
+        output:
+            catalogue="<results>/{site}/catalog.json",
+            of_maps=[f"<results>/{{site}}/stac/{map}.json" for map in site_plan.maps],
+        log:
+            "<logs>/{site}/catalogue.log",
+        benchmark:
+            "<benchmarks>/{site}/catalogue.tsv"
+        wildcard_constraints:
+            site=site,
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=growing(20),
+        params:
+            results=subpath(output.catalogue, parent=True),
+            settings=settings_as_json,
+            algorithm=ALGORITHMS["catalogue"],
+        message:
+            "{wildcards.site}: STAC catalogue"
+        shell:
+            "eemt catalogue {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
+            " --out {output.catalogue:q} > {log:q} 2>&1"
+
+
+rule crate:
+    input:
+        described_of_site,
+        ground_of_site,
+        climate_records,
+    output:
+        "<results>/{site}/ro-crate-metadata.json",
+    log:
+        "<logs>/{site}/crate.log",
+    benchmark:
+        "<benchmarks>/{site}/crate.tsv"
+    localrule: IN_STORAGE
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        results=subpath(output[0], parent=True),
+        settings=settings_as_json,
+        algorithm=ALGORITHMS["crate"],
+    message:
+        "{wildcards.site}: RO-Crate"
+    shell:
+        "eemt crate {params.results:q} --site {wildcards.site} --settings {params.settings:q} --threads {threads}"
+        " --out {output:q} > {log:q} 2>&1"
