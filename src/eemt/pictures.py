@@ -63,7 +63,7 @@ def pictures(run: Run, slopes: Slopes, climate: Climate, edge: Edge | None, when
         _energy_maps(run, elevation, when), _maps_over_years(run), _ground_maps(run, edge), _kept_maps(run, when)
     )
     for name, caption, panels in maps:
-        drawn[name] = _picture(figures.maps(panels, run.grid, shade, width=9.0), caption)
+        drawn[name] = encoded_picture(figures.maps(panels, run.grid, shade, width=9.0), caption)
     return drawn | _curves(run, slopes, climate, when)
 
 
@@ -79,7 +79,7 @@ def units(variable: str, per: str = "yr⁻¹") -> str:
     return f"{plain} {per}" if about.summed else plain
 
 
-def _picture(figure: Figure, caption: str, vector: bool = False) -> Picture:
+def encoded_picture(figure: Figure, caption: str, vector: bool = False) -> Picture:
     """Turn a figure into a data address: SVG for curves, PNG or WebP at twice the screen's density for maps."""
     width = float(figure.get_figwidth())
     kind, content = ("svg+xml", _as_svg(figure)) if vector else _as_pixels(figure)
@@ -190,7 +190,7 @@ def _curves(run: Run, slopes: Slopes, climate: Climate, when: str) -> dict[str, 
         drawn["facing"] = plots.north_south(slopes.facing), caption
     if len(run.years) > 1:
         drawn["years"] = plots.years(_yearly_means(run), run.years), "Mean EEMT of the map, year by year."
-    return {name: _picture(figure, caption, vector=True) for name, (figure, caption) in drawn.items()}
+    return {name: encoded_picture(figure, caption, vector=True) for name, (figure, caption) in drawn.items()}
 
 
 def _computed(run: Run, name: str) -> bool:

@@ -154,7 +154,7 @@ def _page(results: Path, site: str, settings: Mapping[str, Any], benchmarks: Pat
     period = f"{run.years[0]} to {run.years[-1]}" if several else run.label
     when = f"mean of {period}" if several else period
     slopes, climate, beyond = survey(run), origins.climate_of(run), edge(run)
-    page = _environment().get_template("report.html.j2")
+    page = page_environment().get_template("report.html.j2")
     chosen = {method: getattr(run.settings.eemt, f"pet_{method}") for method in run.methods}
     return page.render(
         site=site,
@@ -195,7 +195,8 @@ def draw_overview(results: Path, settings: Mapping[str, Any]) -> Figure:
     return figures.overview(run.grid, run.read("dem/dem.tif")[0], sun, run.annual("eemt"))
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Return what renders the templates of pages, with the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("eemt"),
         autoescape=True,

@@ -20,8 +20,8 @@ from eemt.comparison import OWN, Comparison, changed, is_number, meaning_of, sho
 from eemt.config import Spread
 from eemt.figures import ANNUAL, Panel
 from eemt.grid import Grid
-from eemt.pictures import Picture, _picture
-from eemt.report import _environment
+from eemt.pictures import Picture, encoded_picture
+from eemt.report import page_environment
 from eemt.results import shown_grid
 from eemt.sensitivity import RESAMPLES, Response, Sobol, independent, responses, sobol_indices
 from eemt.sweep import Case, Key, label
@@ -100,7 +100,7 @@ def _page(results: Path, site: str, comparison: Comparison) -> str:
     rows, complete = _rows(comparison, drawn_labels)
     maps, shown = _maps_that_fit(results, comparison, drawn_labels[0])
     sweep = comparison.settings.sweep
-    page = _environment().get_template("sweep.html.j2")
+    page = page_environment().get_template("sweep.html.j2")
     return page.render(
         site=site,
         unit=ANNUAL,
@@ -248,7 +248,7 @@ def _map_pictures(results: Path, comparison: Comparison, chosen: Sequence[Case],
         own, *others = maps
         differ = any(not np.array_equal(own, values, equal_nan=True) for values in others)
         drawn[method] = [
-            _picture(sweep_plots.case_maps(panels, grid, shade), caption)
+            encoded_picture(sweep_plots.case_maps(panels, grid, shade), caption)
             for panels, caption in _panels(maps, [_title(case) for case in chosen], method)
             if differ
         ]
@@ -319,7 +319,7 @@ def _curve_pictures(comparison: Comparison, outcomes: Sequence[Outcome]) -> dict
                 "order) and with all that it does together with others (total), with 95 % confidence intervals."
             )
             plots["sobol"] = sweep_plots.sobol_bars(indices), caption
-    return {name: _picture(figure, caption, vector=True) for name, (figure, caption) in plots.items()}
+    return {name: encoded_picture(figure, caption, vector=True) for name, (figure, caption) in plots.items()}
 
 
 def _tornado_caption(conditional: set[bool]) -> str:

@@ -61,8 +61,8 @@ def test_a_sweep_has_the_maps_of_each_case_and_a_comparison(swept: Run):
     assert set(table["case"]) == set(CASES)
     assert swept.result("sweep.html").stat().st_size < 10e6
     # without more evaporation there is as much or more water left
-    assert (eemt(swept, "omega~2.2")[0] >= eemt(swept)[0] - 1e-4).all()
-    assert np.abs(eemt(swept, "linke~2") - eemt(swept)).max() > 0.001
+    assert np.nanmin(eemt(swept, "omega~2.2")[0] - eemt(swept)[0]) > 0.01
+    assert np.nanmax(np.abs(eemt(swept, "linke~2") - eemt(swept))) > 0.001
 
 
 def test_what_cases_have_in_common_is_computed_once(swept: Run):
