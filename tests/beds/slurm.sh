@@ -40,7 +40,8 @@ install() {
   command -v ip > /dev/null || missing+=(iproute2)
   [ ${#missing[@]} -eq 0 ] && return
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \
+    "${missing[@]}" > /dev/null
 }
 
 wait_for() { # SECONDS WHAT COMMAND...

@@ -8,7 +8,9 @@ import subprocess
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
+BEDS = Path(__file__).parents[1] / "beds"
 IMAGE = os.environ.get("EEMT_IMAGE", f"eemt/eemt:{version('eemt')}")
 
 
@@ -53,12 +55,28 @@ def apptainer() -> str | None:
     return None
 
 
+def brought_up(name: str, title: str, plugin: str, extra: str, program: str) -> str | None:
+    """Bring up a bed that is not up yet, where its programs are installed, or say what is missing."""
+    if find_spec(plugin) is None:
+        return f"the executor plugin is not installed; `make setup EXTRAS={extra}`"
+    bed = BEDS / f"{name}.sh"
+    if answers(str(bed), "status"):
+        return None
+    if os.geteuid() != 0:
+        return f"no {title} is up; as root: `tests/beds/{name}.sh up`"
+    if shutil.which(program) is None:
+        return f"{title} is not installed; as root on Debian or Ubuntu: `tests/beds/{name}.sh install`"
+    done = subprocess.run([bed, "up"], check=False, capture_output=True, text=True, timeout=600)
+    return None if done.returncode == 0 else f"{title} did not come up: {done.stderr[-500:]}"
+
+
 def slurm() -> str | None:
-    if find_spec("snakemake_executor_plugin_slurm") is None:
-        return "the executor plugin is not installed; `pip install 'eemt[slurm]'`"
-    if not answers("sinfo", "--noheader"):
-        return "no SLURM answers `sinfo`; as root: `tests/beds/slurm.sh up`"
-    return None
+    return brought_up("slurm", "SLURM", "snakemake_executor_plugin_slurm", "slurm", "slurmctld")
+
+
+def gridengine() -> str | None:
+    plugin = "snakemake_executor_plugin_cluster_generic"
+    return brought_up("gridengine", "Grid Engine", plugin, "generic", "sge_qmaster")
 
 
 def s3() -> str | None:
@@ -84,6 +102,7 @@ PROBES: dict[str, Probe] = {
     "compose": compose,
     "apptainer": apptainer,
     "slurm": slurm,
+    "gridengine": gridengine,
     "s3": s3,
     "kubernetes": kubernetes,
 }

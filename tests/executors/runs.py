@@ -46,15 +46,14 @@ class Run:
         (self.folder / "config/config.yaml").write_text(yaml.safe_dump(dict(config)))
 
     def command(self, *words: str, profile: str | Path = "local", snakefile: Path | None = None) -> list[str]:
-        """Return the call of Snakemake with one of the project's profiles, or any folder's."""
-        known = ROOT / "profiles" / profile
+        """Return the call of Snakemake with a profile of the project, by its name, or another, by its path."""
         return [
             *self.prefix,
             SNAKEMAKE,
             "--snakefile",
             str(snakefile or ROOT / "workflow/Snakefile"),
             "--profile",
-            str(known if known.is_dir() else profile),
+            str(ROOT / "profiles" / profile if isinstance(profile, str) else profile),
             *words,
         ]
 

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,15 @@ def test_no_kernel_is_compiled_when_the_image_runs(by_docker: Run):
     assert not [line for line in lines if line.startswith("[cache] data saved")]
 
 
+def test_no_way_through_the_model_compiles_a_kernel(require: Callable[..., None]):
+    require("docker")
+    script = ROOT / "containers/compile_kernels.py"
+    options = ("--env", "NUMBA_DEBUG_CACHE=1", "--workdir", "/tmp", "--volume", f"{script}:/compile_kernels.py:ro")
+    lines = in_image("python", "/compile_kernels.py", options=options).splitlines()
+    assert [line for line in lines if line.startswith("[cache] data loaded")]
+    assert not [line for line in lines if line.startswith("[cache] data saved")]
+
+
 def test_folder_without_a_config_gets_the_embedded_example(require: Callable[..., None], tmp_path: Path):
     require("docker")
     tmp_path.chmod(0o777)
@@ -141,14 +152,32 @@ def test_image_is_small_and_has_no_compiler_no_privileged_program_and_no_ones_se
     assert "No broken requirements" in in_image("python", "-m", "pip", "check")
 
 
-def test_storage_plugin_of_pods_installs_without_a_network(require: Callable[..., None]):
+def test_storage_plugin_of_pods_is_in_the_image_but_off_the_path(require: Callable[..., None]):
     require("docker")
-    options = ("--env", "PIP_NO_INDEX=1", "--env", "PIP_FIND_LINKS=/wheels", "--workdir", "/tmp")
     script = (
-        "pip install --quiet --target plugins snakemake-storage-plugin-s3"
-        " && PYTHONPATH=plugins python -c 'import snakemake_storage_plugin_s3 as s3; print(s3.__name__)'"
+        "! python -c 'import snakemake_storage_plugin_s3' 2> /dev/null"
+        " && export PYTHONPATH=/opt/s3 && python -c 'import snakemake_storage_plugin_s3 as s3; print(s3.__name__)'"
+        " && pip check"
     )
-    assert in_image("sh", "-c", script, options=options).splitlines()[-1] == "snakemake_storage_plugin_s3"
+    lines = in_image("sh", "-c", script).splitlines()
+    assert lines == ["snakemake_storage_plugin_s3", "No broken requirements found."]
+
+
+def test_documentation_is_served_and_says_that_it_is_well(require: Callable[..., None]):
+    image = f"eemt/docs:{version('eemt')}"
+    require("docker", lambda: None if (ROOT / "mkdocs.yml").is_file() else "this state has no site of documentation")
+    assert docker("image", "inspect", image).returncode == 0, f"no image {image}: containers/build.sh docs"
+    often = ("--health-interval", "1s", "--health-timeout", "10s")
+    number = docker("run", "--detach", "--rm", *CONFINED, *often, image).stdout.strip()
+    try:
+        deadline = time.monotonic() + 60
+        while (state := docker("inspect", number, "--format", "{{.State.Health.Status}}").stdout.strip()) != "healthy":
+            assert time.monotonic() < deadline, state
+            time.sleep(0.5)
+        fetch = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8000/clusters.html').read())"
+        assert "SLURM" in docker("exec", number, "python3", "-c", fetch).stdout
+    finally:
+        docker("kill", number)
 
 
 @pytest.mark.usefixtures("same_versions")

@@ -21,20 +21,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 import yaml
 
 from eemt.grid import Grid
 from eemt.raster import write_geotiff
-from executors.beds import IMAGE, kubernetes, s3
+from executors.beds import IMAGE, answers, kubernetes, s3
 from executors.runs import Run, assert_same_maps, clip_config
 from sites import ROOT, hills
 
 pytestmark = pytest.mark.workflow
 
 BEDS = ROOT / "tests/beds"
+INSIDE = ("nsenter", "--net=/run/netns/eemtbed")
 NAMESPACE = "eemt"
-SLOPE = "results/clip/terrain/slope.tif"
+BUCKET = "eemt-test"
+GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 48, 24)
+# the last of a chain of three: elevation here, a tile and its slope in pods
+SLOPE = "results/clip/terrain/tiles/r000c000/slope.tif"
+OTHER_SLOPE = SLOPE.replace("c000/", "c001/")
 # as the image compiles its kernels, so that this machine's processor does not show in the last bit
 AS_IN_THE_IMAGE = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
 
@@ -55,6 +62,23 @@ def exported(name: str) -> dict[str, str]:
     return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
 
+def with_bucket(script: str, folder: Path) -> None:
+    """Run lines of Python on ``bucket``, in the beds' network."""
+    client = (
+        "import os, pathlib, boto3\n"
+        "key = 'SNAKEMAKE_STORAGE_S3_'\n"
+        "s3 = boto3.resource('s3', endpoint_url=os.environ[key + 'ENDPOINT_URL'], region_name='us-east-1',\n"
+        "    aws_access_key_id=os.environ[key + 'ACCESS_KEY'],\n"
+        "    aws_secret_access_key=os.environ[key + 'SECRET_KEY'])\n"
+        f"bucket = s3.Bucket({BUCKET!r})\n"
+    )
+    done = subprocess.run(
+        [*INSIDE, sys.executable, "-c", client + script],
+        cwd=folder, env={**os.environ, **exported("s3")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def can_be_had() -> str | None:
     """Say what is missing here for a cluster and a bucket, or None."""
     os.environ.setdefault("KUBECONFIG", exported("kubernetes")["KUBECONFIG"])
@@ -62,6 +86,8 @@ def can_be_had() -> str | None:
         os.environ.setdefault(key, value)
     if missing := kubernetes() or s3():
         return missing
+    if not answers("/usr/bin/docker", "image", "inspect", IMAGE, variables=exported("docker")):
+        return f"the docker bed (tests/beds/docker.sh) is not up, or has no image {IMAGE}; build it there"
     if is_up("kubernetes") and is_up("s3"):
         return None
     if os.geteuid() != 0:
@@ -77,7 +103,7 @@ class Cluster:
     """The beds, and who drives runs on them."""
 
     variables: dict[str, str]
-    prefix: tuple[str, ...] = ("nsenter", "--net=/run/netns/eemtbed")
+    prefix: tuple[str, ...] = INSIDE
     admin: dict[str, str] = field(default_factory=dict)
 
     def kubectl(self, *words: str) -> str:
@@ -114,6 +140,7 @@ def cluster(require: Callable[..., None], tmp_path_factory: pytest.TempPathFacto
     config.chmod(0o600)
     yield Cluster({"KUBECONFIG": str(config), **exported("s3")}, admin=admin)
     cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with_bucket("bucket.objects.delete()\nbucket.delete()\n", config.parent)
     for name in ours:
         bed(name, "down")
 
@@ -135,16 +162,27 @@ def as_driver(cluster: Cluster, path: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Hills on 24 x 48 cells: two tiles."""
-    path = tmp_path_factory.mktemp("dem") / "hills.tif"
-    write_geotiff(path, hills(24, 48), Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 48, 24), ["z"], "m")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def config(narrow: str) -> dict[str, Any]:
-    return clip_config(narrow, sun={"step": 60, "daily": False}, outputs={"parts": False})
+def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Hills on 24 x 48 cells, which are two tiles, with rasters of all that can be one."""
+    folder = tmp_path_factory.mktemp("own")
+    elevation = hills(GRID.height, GRID.width)
+    share = (elevation - elevation.min()) / np.ptp(elevation)
+    fields = {"dem": elevation, "albedo": 0.1 + 0.3 * share, "ndvi": 0.8 - 0.5 * share, "canopy_height": 15 * share}
+    paths = {name: str(folder / f"{name}.tif") for name in fields}
+    for name, values in fields.items():
+        write_geotiff(Path(paths[name]), values.astype(np.float32), GRID, [name], "1")
+    # as NDVI is mostly handed out: whole numbers with a scale
+    shape = {"width": GRID.width, "height": GRID.height, "count": 1, "dtype": "int16"}
+    with rasterio.open(paths["ndvi"], "w", crs=GRID.crs, transform=GRID.transform, nodata=-32768, **shape) as ndvi:
+        ndvi.write(np.rint(fields["ndvi"] * 1e4).astype(np.int16), 1)
+        ndvi.scales = (1e-4,)
+    plants = {name: paths[name] for name in ("ndvi", "canopy_height")}
+    return clip_config(
+        paths["dem"],
+        sun={"step": 60, "daily": False, "albedo": paths["albedo"]},
+        eemt={"methods": ["topo", "veg"], **plants},
+        outputs={"parts": False},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +198,14 @@ def local(fresh: Callable[..., Run], config: dict[str, Any]) -> Run:
 class PodRun(Run):
     """A folder with the workflow in it, as pods get it, and a folder of its own in the bucket."""
 
-    bucket: str = ""
+    bucket_folder: str = ""
 
     def words(self, *more: str) -> list[str]:
         return [
             f"--container-image={IMAGE}",
-            f"--default-storage-prefix=s3://{self.bucket}",
+            f"--default-storage-prefix=s3://{BUCKET}/{self.bucket_folder}",
             # the bed's node has two processors or so, and its jobs take seconds
-            "--eemt-kubernetes-cpu-scalar=0.3",
+            "--eemt-kubernetes-cpu-scalar=0.45",
             "--max-threads=1",
             "--seconds-between-status-checks=2",
             *more,
@@ -183,35 +221,25 @@ class PodRun(Run):
 
     def fetch(self) -> None:
         """Copy what is in the bucket to this folder."""
-        script = (
-            "import os, pathlib, boto3\n"
-            "key = 'SNAKEMAKE_STORAGE_S3_'\n"
-            f"name, prefix = {self.bucket!r}.split('/', 1)\n"
-            "s3 = boto3.resource('s3', endpoint_url=os.environ[key + 'ENDPOINT_URL'], region_name='us-east-1',\n"
-            "    aws_access_key_id=os.environ[key + 'ACCESS_KEY'],\n"
-            "    aws_secret_access_key=os.environ[key + 'SECRET_KEY'])\n"
-            "for item in s3.Bucket(name).objects.filter(Prefix=prefix + '/results'):\n"
-            "    path = pathlib.Path(item.key.removeprefix(prefix + '/'))\n"
+        with_bucket(
+            f"start = {self.bucket_folder!r}\n"
+            "for item in bucket.objects.filter(Prefix=f'{start}/results'):\n"
+            "    path = pathlib.Path(item.key.removeprefix(f'{start}/'))\n"
             "    path.parent.mkdir(parents=True, exist_ok=True)\n"
-            "    item.Object().download_file(str(path))\n"
+            "    item.Object().download_file(str(path))\n",
+            self.folder,
         )
-        python = Path(self.command()[len(self.prefix)]).parent / "python"
-        done = subprocess.run(
-            [*self.prefix, str(python), "-c", script],
-            cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
 def in_pods(cluster: Cluster, tmp_path: Path, config: dict[str, Any]) -> PodRun:
-    run = PodRun(tmp_path, cluster.prefix, cluster.variables, bucket=f"eemt-test/{uuid.uuid4().hex[:8]}")
+    run = PodRun(tmp_path, cluster.prefix, cluster.variables, bucket_folder=uuid.uuid4().hex[:8])
     run.configure(config)
     shutil.copytree(ROOT / "workflow", run.folder / "workflow")
     return run
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 600) -> Any:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := what():
@@ -220,7 +248,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
     raise AssertionError("waited in vain")
 
 
-def finish(run: PodRun, driver: subprocess.Popen[bytes], seconds: float = 240) -> str:
+def finish(run: PodRun, driver: subprocess.Popen[bytes], seconds: float = 900) -> str:
     """Wait for a driver that was started, and return its output."""
     try:
         code = driver.wait(seconds)
@@ -257,7 +285,7 @@ def test_maps_from_pods_equal_those_of_one_machine(cluster: Cluster, in_pods: Po
     assert_same_maps(in_pods, local)
     assert in_pods.result("summary.csv").read_bytes() == local.result("summary.csv").read_bytes()
     assert in_pods.result("report.html").stat().st_size > 100_000
-    assert f"s3://{in_pods.bucket}/results/clip/maps" in output
+    assert f"s3://{BUCKET}/{in_pods.bucket_folder}/results/clip/maps" in output
     # neither keys nor leftovers
     assert in_pods.variables["SNAKEMAKE_STORAGE_S3_SECRET_KEY"] not in output
     secrets = json.loads(cluster.kubectl("--namespace", NAMESPACE, "get", "secrets", "--output", "json"))["items"]
@@ -275,21 +303,24 @@ def test_a_pod_that_runs_out_of_memory_is_tried_again_with_more(in_pods: PodRun,
 
 
 def test_a_failed_pod_leaves_its_output_and_the_others_go_on(in_pods: PodRun):
-    common = in_pods.folder / "workflow/rules/terrain.smk"
-    text = common.read_text()
+    rule = in_pods.folder / "workflow/rules/terrain.smk"
+    text = rule.read_text()
     assert '"eemt terrain ' in text
-    common.write_text(
+    rule.write_text(
         text.replace('"eemt terrain ', '"[ {wildcards.tile} = r000c001 ] || set -- --far; eemt terrain $@ ')
     )
     done = in_pods.snakemake(
-        *in_pods.words("--retries=1", "--", SLOPE), profile="kubernetes", snakefile=Path("workflow/Snakefile")
+        *in_pods.words("--retries=1", "--", SLOPE, OTHER_SLOPE),
+        profile="kubernetes",
+        snakefile=Path("workflow/Snakefile"),
     )
     assert done.returncode == 1
     assert done.stdout.count("failed: Error with exit code 1") == 2
     # the reason, as it stands in the job's log
     assert done.stdout.count("unrecognized arguments: --far") == 2
     in_pods.fetch()
-    assert in_pods.result("terrain/tiles/r000c001/slope.tif").exists()
+    assert (in_pods.folder / OTHER_SLOPE).exists()
+    assert not (in_pods.folder / SLOPE).exists()
 
 
 def test_a_deleted_pod_and_a_deleted_job_are_done_again(cluster: Cluster, in_pods: PodRun, local: Run):

@@ -198,6 +198,14 @@ def test_several_stations_are_time_series_at_their_places(write, tmp_path):
         np.testing.assert_allclose(select(again, "1991-2020")["tmin"].values[2], months()["tmin_degC"])
 
 
+def test_stations_may_share_a_longitude_or_a_height(write):
+    places = {"a": (1500.0, 40.1, -105.0), "b": (1500.0, 40.0, -105.0), "c": (1500.0, 39.9, -105.0)}
+    climate = StationSource(write(network(places)), normals_period=(1991, 2020)).monthly()
+    for name in ("lat", "lon", "elevation", "station_name"):
+        assert climate[name].dims == ("station",), name
+    assert climate["lon"].values.tolist() == [-105.0] * 3
+
+
 def test_a_place_may_stand_in_one_row_of_its_station(write):
     table = network()
     table.loc[table["month"] != 4, ["elevation_m", "latitude", "longitude"]] = np.nan

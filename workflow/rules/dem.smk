@@ -69,4 +69,7 @@ rule own_raster:
     message:
         "{wildcards.site}: {wildcards.raster} to where jobs can read it"
     shell:
-        "rio convert {input:q} {output:q} --driver GTiff --co COMPRESS=DEFLATE --co TILED=YES > {log:q} 2>&1"
+        # rio convert would lose the scale of the values
+        "python -c 'import sys, rasterio.shutil as files;"
+        ' files.copy(*sys.argv[1:], driver="GTiff", compress="DEFLATE", tiled=True)\''
+        " {input:q} {output:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ for name, sites, cases in batches_of_transfer():
             site=sites,
         threads: 2
         resources:
-            mem_mb=growing(600, 500),
+            mem_mb=growing(1200, 500),
             runtime=growing(30 + len(cases)),
         params:
             halo=plan("halo"),

@@ -27,6 +27,7 @@ PLACE = {
     "latitude": ("latitude", -90.0, 90.0),
     "longitude": ("longitude", -180.0, 180.0),
 }
+BY_STATION = ["lat", "lon", "elevation", "station_name"]  # of each station, also where two have the same
 HEIGHT = {"units": "m", "standard_name": "surface_altitude"}
 
 
@@ -143,7 +144,7 @@ class StationSource:
                 names = [datasets[k]["station_name"].item() for k in (places.index(place), number)]
                 raise InputError(f"{what}: the stations {names[0]} and {names[1]} stand at the same place")
         joined = xr.concat(
-            datasets, dim="station", data_vars=list(VARIABLES), coords="different", compat="equals", join="exact"
+            datasets, dim="station", data_vars=list(VARIABLES), coords=BY_STATION, compat="equals", join="exact"
         )
         joined = joined.reset_coords("elevation")
         joined["elevation"].attrs = HEIGHT | {"long_name": "elevation of the stations"}
