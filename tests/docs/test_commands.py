@@ -26,6 +26,7 @@ FILES = {"csv", "yaml"}
 # pages that go on where another one has ended
 GOES_ON = {"docs/outputs.md": "docs/your-own-dem.md"}
 ON_THIS_MACHINE = re.compile(r"(?<![\w.:/])/(?:work|root|var/tmp|home/(?!USER)\w+)/")
+PLUGINS = "--(eemt-kubernetes|eemt-slurm|storage)-"
 PROGRAM = re.compile(r"(?:\S*/)?(eemt|snakemake|make)$")
 
 
@@ -155,6 +156,8 @@ def check_words(program: str, words: list[str], where: str, call: Callable[..., 
         assert named[0] in STAGES or named[0].startswith("-"), f"{where}: eemt has no command {named[0]}"
         known = call(*(named if named[0] in STAGES else []), "--help")[1]
     options = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-zA-Z][\w-]*(=.*)?", word)}
+    # those of plugins are known where these are installed
+    options = {option for option in options if not re.match(PLUGINS, option)}
     unknown = [option for option in options if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known)]
     assert not unknown, f"{where}: {program} has no {unknown}"
 
