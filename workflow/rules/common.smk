@@ -186,6 +186,11 @@ def settings_as_json(wildcards):
     return json.dumps(SITES[wildcards.site].model_dump(mode="json"))
 
 
+def own_settings_as_json(wildcards):
+    """Write a site's parameters but for the sweep, of which what describes the site alone says nothing."""
+    return json.dumps(SITES[wildcards.site].model_dump(mode="json", exclude={"sweep"}))
+
+
 def growing(mem_mb, per_million_cells=0, of="tile_million_cells"):
     """Return the function that asks for memory by a site's size, and for more at each new attempt."""
 

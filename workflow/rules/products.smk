@@ -198,7 +198,7 @@ rule report:
     params:
         results=subpath(output.page, parent=True),
         benchmarks="logs/benchmarks/{site}",
-        settings=settings_as_json,
+        settings=own_settings_as_json,
         algorithm=ALGORITHMS["report"],
     message:
         "{wildcards.site}: report"
@@ -224,7 +224,7 @@ rule stack:
         runtime=growing(60),
     params:
         results=subpath(output[0], parent=True),
-        settings=settings_as_json,
+        settings=own_settings_as_json,
         algorithm=ALGORITHMS["stack"],
     message:
         "{wildcards.site}: all maps in one file"
@@ -257,7 +257,7 @@ for site, site_plan in PLANS.items():
             runtime=growing(20),
         params:
             results=subpath(output.catalogue, parent=True),
-            settings=settings_as_json,
+            settings=own_settings_as_json,
             algorithm=ALGORITHMS["catalogue"],
         message:
             "{wildcards.site}: STAC catalogue"
