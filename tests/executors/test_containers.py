@@ -139,7 +139,7 @@ def test_folder_that_cannot_be_written_is_one_line(require: Callable[..., None],
 def test_image_is_small_and_has_no_compiler_no_privileged_program_and_no_ones_settings(require: Callable[..., None]):
     require("docker")
     size = docker("image", "inspect", IMAGE, "--format", "{{.Size}}").stdout
-    assert int(size) < 1_000_000_000
+    assert int(size) < 1_150_000_000
     label = docker("image", "inspect", IMAGE, "--format", '{{index .Config.Labels "org.opencontainers.image.title"}}')
     assert label.stdout.strip() == "eemt"
     assert docker("image", "inspect", IMAGE, "--format", "{{.Config.User}}").stdout.strip() == "1000:1000"
