@@ -174,6 +174,20 @@ class Plan:
         """The cases of the sweep by `folder`; the site itself, alone or not, first."""
         return {folder(case.name): case for case in cases(self.settings, self.table)}
 
+    def case(self, name: str) -> Case:
+        """Return the case of a `folder`.
+
+        Raises
+        ------
+        InputError
+            When the sweep has no such case.
+        """
+        return _known(self.cases, name)
+
+    def sun(self, name: str) -> Case:
+        """Return a case that has the sun maps of a `folder`; see `case`."""
+        return _known(self.suns, name)
+
     @property
     def is_swept(self) -> bool:
         """Whether there are cases beside the site itself."""
@@ -212,6 +226,14 @@ class Plan:
                 f"sweep: {number} cases of {tiles} tiles are {jobs} jobs; {MOST_JOBS} are the most, "
                 "sweep fewer values of sun, or take larger tiles"
             )
+
+
+def _known(cases: Mapping[str, Case], name: str) -> Case:
+    if name not in cases:
+        raise InputError(
+            f"sweep: {name.removeprefix('/')} is none of its cases, which are {', '.join(cases).strip(', ')}"
+        )
+    return cases[name]
 
 
 def folder(name: str) -> str:

@@ -159,3 +159,10 @@ def test_a_sweep_of_too_many_jobs_is_refused():
     plan = Plan(site(sweep, tiles={"size": 32}))
     with pytest.raises(InputError, match=rf"sweep: 150 cases of 63 tiles are \d+ jobs; {MOST_JOBS} are the most"):
         plan.refuse_too_many_jobs()
+
+
+def test_a_case_that_there_is_not_is_named():
+    plan = Plan(site({"sun": {"linke": [2]}}))
+    assert plan.case("/linke~2").settings.sun.linke == plan.sun("/linke~2").settings.sun.linke == 2
+    with pytest.raises(InputError, match="sweep: linke~9 is none of its 2 cases"):
+        plan.case("/linke~9")

@@ -107,19 +107,23 @@ def test_one_value_less_computes_nothing(swept: Run, planned: Planned, site: Any
 
 
 def test_cases_in_one_job_are_what_they_are_alone(swept: Run, fresh: Callable[..., Run], site: Any, planned: Planned):
-    run = fresh("together", site({**SWEEP, "together": 2}))
+    three = {**SWEEP, "eemt": {"omega": [2.2, 2.63, 3.0]}, "together": 2}
+    run = fresh("together", site(three))
     jobs = planned(run)
+    # two cases and one, for each of two suns
     assert {name: number for name, number in jobs.items() if name.startswith("transfer")} == {
-        "transfer_clip_1": 1,
-        "transfer_clip_2": 1,
+        f"transfer_clip_{number}": 1 for number in range(1, 5)
     }
     done = run.snakemake()
     assert done.returncode == 0, done.stdout
     for case in CASES:
         np.testing.assert_array_equal(eemt(run, case), eemt(swept, case))
-    more = site({**SWEEP, "sun": {"linke": [2, 3, 4]}, "together": 2})
+    for sun in ("linke~2", ""):
+        alone = eemt(run, "_".join(filter(None, [sun, "omega~3"])))
+        assert np.nanmin(eemt(run, sun)[0] - alone[0]) > 0.01
+    more = site({**three, "sun": {"linke": [2, 3, 4]}})
     assert planned_of(planned, run, more) == {
-        "sun_monthly": 1, "transfer_clip_3": 1, "maps_clip": 2, "summary": 2, "sweep": 1
+        "sun_monthly": 1, "transfer_clip_5": 1, "transfer_clip_6": 1, "maps_clip": 3, "summary": 3, "sweep": 1
     }  # fmt: skip
     assert planned_of(planned, run, site({**SWEEP, "eemt": {"omega": [2.2]}, "together": 2})) == {"sweep": 1}
 

@@ -53,6 +53,7 @@ if IN_STORAGE and not workflow.is_main_process:
 else:
     PLANS = {name: Plan(site) for name, site in SITES.items()}
 LAPSE = list(LapseSettings.model_fields)
+ANY_CASE = ["{case}"]
 
 
 def check_before_start():
@@ -124,9 +125,9 @@ def settings_of(wildcards):
     """Return the settings that a job has: its case's, its sun's, or the site's."""
     site = PLANS[wildcards.site]
     if wildcards.get("case"):
-        return or_stop(site.cases.__getitem__, wildcards.case).settings
+        return or_stop(site.case, wildcards.case).settings
     if wildcards.get("sun"):
-        return or_stop(site.suns.__getitem__, wildcards.sun).settings
+        return or_stop(site.sun, wildcards.sun).settings
     return site.settings
 
 
@@ -209,7 +210,7 @@ def batches_of_transfer():
     alone = [
         name for name, site in PLANS.items() if len(site.batches) == len(site.cases)
     ]
-    yield "transfer", "|".join(alone) or "(?!)", ["{case}"]
+    yield "transfer", "|".join(alone) or "(?!)", ANY_CASE
     for name, site in PLANS.items():
         if name not in alone:
             for number, cases in enumerate(site.batches, 1):
@@ -220,8 +221,8 @@ def sun_of(cases, layer):
     """Return the function that names the sun maps that some cases have in common."""
 
     def of_job(wildcards):
-        name, *_ = [part.format(**wildcards) for part in cases]
-        sun = folder(or_stop(PLANS[wildcards.site].cases.__getitem__, name).sun)
+        name = wildcards.case if cases == ANY_CASE else cases[0]
+        sun = folder(or_stop(PLANS[wildcards.site].case, name).sun)
         return f"results/{wildcards.site}/sun{sun}/tiles/{wildcards.tile}/{layer}.tif"
 
     return of_job
@@ -231,7 +232,7 @@ def outputs_of(cases):
     """Return the function that names a job's files, each with what its case changes; for no reason to run again."""
 
     def of_job(wildcards, output):
-        if len(cases) == 1:
+        if cases == ANY_CASE:
             return shlex.join(["--out", output[0]])
         known = PLANS[wildcards.site].cases
         words = [
