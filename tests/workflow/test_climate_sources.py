@@ -27,7 +27,11 @@ pytestmark = pytest.mark.workflow
 PLACE = (-105.29, 39.96)  # of Daymet's server; the clip lies near it
 YEARS = (2001, 2002, 2003, 2004)
 STATIONS = {"high": (40.02, -105.40, 2700.0), "low": (39.99, -105.27, 1671.0), "middle": (39.94, -105.35, 2430.0)}
-LESS = {"tiles": {"size": 1024}, "sun": {"step": 60, "daily": False}, "outputs": {"parts": False, "report": False}}
+LESS = {
+    "tiles": {"size": 1024},
+    "sun": {"step": 60, "daily": False},
+    "outputs": {"parts": False, "report": False, "catalogue": False, "crate": False},
+}
 
 Fresh = Callable[..., Run]
 Planned = Callable[..., dict[str, int]]

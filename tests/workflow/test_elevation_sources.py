@@ -85,7 +85,7 @@ def config_of_sites(server: FileServer) -> dict[str, Any]:
         "sun": {"step": 60, "daily": False},
         "climate": CLIMATE,
         "eemt": {"methods": ["topo"]},
-        "outputs": {"parts": False, "report": False},
+        "outputs": {"parts": False, "report": False, "catalogue": False, "crate": False},
     }
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.workflow
 
 METHODS = ("trad", "topo", "veg")
 Fresh = Callable[..., Run]
+OF_THE_SITE = dict.fromkeys(["maps_clip", "summary", "catalogue_clip", "report", "crate"], 1)
 Planned = Callable[..., dict[str, int]]
 
 
@@ -122,6 +124,19 @@ def test_report_is_one_file_with_the_run_in_it(finished: Run):
     assert not re.search(r"<(img|link|script)[^>]+(src|href)=[\"']?https?:", page)
 
 
+def test_snakemake_s_own_report_has_the_results_by_site(finished: Run):
+    done = finished.snakemake("--report", "all.html")
+    assert done.returncode == 0, done.stdout
+    assert all(f"Adding {name} " in done.stdout for name in ("report.html", "overview.png", "summary.csv"))
+    assert "The report of clip: maps, curves, methods" in (finished.folder / "all.html").read_text()
+
+
+def test_what_was_made_is_in_the_crate_and_unchanged(finished: Run):
+    verify = [str(Path(sys.executable).parent / "eemt"), "verify", "results"]
+    done = subprocess.run(verify, cwd=finished.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_climate_is_cf_and_carries_its_source(finished: Run):
     with xr.open_dataset(finished.result("climate/climate.nc"), engine="h5netcdf") as climate:
         assert climate.attrs["Conventions"].startswith("CF-1.")
@@ -142,7 +157,7 @@ def test_changed_albedo_reruns_the_sun_and_what_follows_alone(finished: Run, pla
     changed["sun"]["albedo"] = 0.35
     jobs = planned(finished, config=changed)
     assert jobs.pop("all") == 1
-    assert jobs == {"sun": 4, "transfer": 4, "maps_clip": 1, "mosaic": 3, "summary": 1, "report": 1}
+    assert jobs == {"sun": 4, "transfer": 4, "mosaic": 3, **OF_THE_SITE}
 
 
 def test_changed_station_height_leaves_the_sun_alone(finished: Run, planned: Planned):
@@ -165,7 +180,7 @@ def test_changed_raster_of_plants_reruns_the_energy_alone(finished: Run, planned
         ndvi.write_bytes(content)
         os.utime(ndvi, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert jobs.pop("all") == 1
-    assert jobs == {"transfer": 4, "map": 18, "summary": 1, "report": 1}
+    assert jobs == {"transfer": 4, **OF_THE_SITE}
 
 
 def test_days_not_kept_are_not_written(fresh: Fresh, clip: Path):
