@@ -237,7 +237,9 @@ def test_stopped_sun_leaves_no_file(tmp_path: Path, how: signal.Signals):
     rough = np.random.default_rng(0).normal(2000, 100, grid.shape).astype(np.float32)
     write_geotiff(tmp_path / "dem.tif", rough, grid, ["z"], "m")
     command = [sys.executable, "-m", "eemt.cli", "sun", str(tmp_path / "dem.tif"), "--out", str(tmp_path / "maps")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # what runs in the background ignores an interrupt, and so would its children
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **heeding)
     deadline = time.monotonic() + 120
     while not (tmp_path / "maps").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
