@@ -48,6 +48,11 @@ VARIABLES = {
 CITATION = "Rasmussen et al. 2015, Vadose Zone Journal, doi:10.2136/vzj2014.07.0102"
 
 
+def sizes_of(fields: Mapping[str, Field]) -> dict[str, int]:
+    """Return the lengths of what fields have, by dimension."""
+    return {name: size for field in fields.values() for name, size in zip(field.dims, field.values.shape, strict=True)}
+
+
 def grid_attributes(grid: Grid) -> dict[str, Any]:
     """Describe a grid by the CF attributes of its grid mapping variable."""
     attributes = dict(CRS.from_user_input(grid.crs).to_cf())

@@ -251,10 +251,8 @@ def _zones(command: argparse.ArgumentParser) -> None:
 
 def _report(command: argparse.ArgumentParser) -> None:
     """Write a finished site's report, one self-contained HTML file."""
-    command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder")
+    _results_of_site(command)
     _out_file(command, "the report")
-    command.add_argument("--site", required=True, metavar="NAME")
-    command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
     command.add_argument(
         "--benchmarks", type=Path, metavar="DIR", help="Snakemake's benchmark files, for the run times"
     )
@@ -301,10 +299,8 @@ def _results_of_site(command: argparse.ArgumentParser) -> None:
 
 def _compare(command: argparse.ArgumentParser) -> None:
     """Compare the cases of a finished sweep: a table of all, and one self-contained HTML page."""
-    command.add_argument("results", type=Path, metavar="RESULTS", help="the site's folder, with a folder a case")
+    _results_of_site(command)
     _out_file(command, "the page")
-    command.add_argument("--site", required=True, metavar="NAME")
-    command.add_argument("--settings", required=True, metavar="JSON", help="the site's configuration")
     command.add_argument(
         "--table", metavar="JSON", help="rows of the sweep's table, as a list (default: read from sweep.table)"
     )

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eemt.cf import VARIABLES
 from eemt.config import SECTIONS, Site
 from eemt.errors import InputError
-from eemt.products import MEAN, VARIABLES
+from eemt.products import MEAN
 from eemt.sweep import Case, Key, cases, drawn, label, swept_keys
 
 OWN = "the site's own"  # name of the case without changes, in texts

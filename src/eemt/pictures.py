@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from eemt import constants, figures, plots
+from eemt.cf import VARIABLES
 from eemt.errors import InputError
 from eemt.figures import ANNUAL, Floats, Panel
 from eemt.origins import Climate
-from eemt.products import VARIABLES
 from eemt.results import SIGNIFICANT, Edge, Run, Slopes
 
 DENSITY = 200  # pixels an inch

@@ -16,7 +16,7 @@ import xarray as xr
 from rasterio import __gdal_version__ as gdal_version
 from rasterio.windows import Window
 
-from eemt.cf import CITATION, VARIABLES, grid_attributes
+from eemt.cf import CITATION, VARIABLES
 from eemt.climate.monthly import days_in_months, select, year_labels
 from eemt.climatology import Climatology, climatology
 from eemt.constants import MONTH_NAMES
@@ -26,21 +26,24 @@ from eemt.provenance import DOI, now, versions
 from eemt.qml import write_style
 from eemt.raster import BLOCK, cog_writer, grid_of, open_netcdf, open_raster, row_strips
 
-__all__ = [
-    "MAP_NAME",
-    "MEAN",
-    "STATISTICS",
-    "VARIABLES",
-    "grid_attributes",
-    "mosaic_rasters",
-    "mosaic_transfer",
-    "read_transfer_grid",
-]
-
 MEAN = "mean"
 STATISTICS = {"mean": 1, "sd": 2, "trend": 3, "trend_p": 3}  # over years, and the least number of them
 DECADE = 10  # years, that trends are given for
 MAP_NAME = re.compile(r"(?P<variable>[a-z]+)_(?P<method>[a-z]+)_(?P<year>\d{4}(-\d{4})?|mean|sd|trend|trend_p)\.tif")
+
+
+def keys_of(path: Path, what: str) -> dict[str, str]:
+    """Return the variable, method and year that a map's name says.
+
+    Raises
+    ------
+    InputError
+        One line that begins with `what`.
+    """
+    name = MAP_NAME.fullmatch(path.name)
+    if name is None:
+        raise InputError(f"{what}: {path.name} is not named VARIABLE_METHOD_YEAR.tif")
+    return name.groupdict()
 
 
 def mosaic_rasters(tiles: Sequence[Path], out: Path) -> None:

@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 
 import eemt
 from eemt import constants, figures, origins
+from eemt.cf import VARIABLES
 from eemt.citations import Citations
 from eemt.config import SECTIONS, Site
 from eemt.dem.remote import Place
 from eemt.errors import InputError
 from eemt.pictures import kept, pictures, units
-from eemt.products import VARIABLES
 from eemt.results import SIGNIFICANT, Run, counts, edge, open_run, survey
 
 PACKAGES = ("snakemake", "numpy", "numba", "rasterio", "pyproj", "xarray", "pandas", "matplotlib", "whitebox-workflows")

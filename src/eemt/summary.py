@@ -11,9 +11,8 @@ import pandas as pd
 import rasterio
 from rasterio.windows import Window
 
-from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.products import MAP_NAME
+from eemt.products import keys_of
 from eemt.raster import grid_of, open_raster, row_strips
 
 HELD = 512 * 2**20  # bytes of a map that are summed up at once, at most, or else one band
@@ -45,17 +44,13 @@ def summarise(maps: Iterable[Path], site: str, case: str = "") -> pd.DataFrame:
     """
     rows = []
     for path in maps:
-        name = MAP_NAME.fullmatch(path.name)
-        if name is None:
-            raise InputError(f"summary: {path.name} is not named VARIABLE_METHOD_YEAR.tif")
+        keys = keys_of(path, "summary")
         with rasterio.Env(GDAL_CACHEMAX=CACHE), open_raster(path, "map") as source:
             grid = grid_of(source, "map")
             for first in range(0, source.count, _bands_at_once(source.count, grid)):
                 rest = range(first, min(first + _bands_at_once(source.count, grid), source.count))
                 for month, values in zip(rest, _known_values(source, rest, grid), strict=True):
-                    rows.append(
-                        {"site": site, "case": case, **name.groupdict(), "month": month, **_statistics(values, grid)}
-                    )
+                    rows.append({"site": site, "case": case, **keys, "month": month, **_statistics(values, grid)})
     return pd.DataFrame(rows)
 
 

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from eemt.cf import Field
+from eemt.cf import Field, sizes_of
 from eemt.raster import whole_or_nothing
 
 CHUNK_CELLS = 65_536
@@ -110,11 +110,7 @@ class Frame:
     @property
     def sizes(self) -> dict[str, int]:
         """Lengths by dimension."""
-        return {
-            name: size
-            for field in self.fields.values()
-            for name, size in zip(field.dims, field.values.shape, strict=True)
-        }
+        return sizes_of(self.fields)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,8 @@ from exactextract.feature import JSONFeatureSource
 from exactextract.operation import Operation
 from exactextract.raster import RasterioRasterSource
 
-from eemt.errors import InputError
 from eemt.grid import Grid
-from eemt.products import MAP_NAME, STATISTICS
+from eemt.products import STATISTICS, keys_of
 from eemt.raster import grid_of, open_raster, whole_or_nothing
 from eemt.zones import Zones, outside
 
@@ -73,9 +72,7 @@ def summarise_zones(
     placed: dict[Grid, npt.NDArray[np.object_]] = {}
     tables = []
     for path in maps:
-        name = MAP_NAME.fullmatch(path.name)
-        if name is None:
-            raise InputError(f"zones: {path.name} is not named VARIABLE_METHOD_YEAR.tif")
+        named = keys_of(path, "zones")
         with rasterio.Env(GDAL_CACHEMAX=CACHE), open_raster(path, "map") as source:
             grid = grid_of(source, "map")
             if grid not in placed:
@@ -88,7 +85,7 @@ def summarise_zones(
         rest = pd.DataFrame(values.reshape(-1, values.shape[-1]), columns=[*statistics, *COUNTS])
         rest.insert(0, "month", np.tile(np.arange(bands), len(zones.names)))
         table = pd.DataFrame(keys).join(attributes.iloc[order].reset_index(drop=True))
-        tables.append(table.assign(**name.groupdict()).join(rest))
+        tables.append(table.assign(**named).join(rest))
     return pd.concat(tables, ignore_index=True)
 
 

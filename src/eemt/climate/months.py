@@ -14,7 +14,7 @@ import h5netcdf
 import numpy as np
 import numpy.typing as npt
 
-from eemt.cf import Field
+from eemt.cf import Field, sizes_of
 from eemt.climate.monthly import year_label
 from eemt.climate.source import VARIABLES
 from eemt.errors import InputError
@@ -64,11 +64,7 @@ class Months:
     @property
     def sizes(self) -> dict[str, int]:
         """Lengths by dimension."""
-        return {
-            name: size
-            for field in self.fields.values()
-            for name, size in zip(field.dims, field.values.shape, strict=True)
-        }
+        return sizes_of(self.fields)
 
     @property
     def labels(self) -> list[str]:

@@ -11,6 +11,7 @@ from eemt.config import Site, check_section
 from eemt.errors import InputError
 from eemt.raster import whole_or_nothing
 from eemt.sweep_page import write_page
+from eemt.tables import write_table
 
 
 def run(args: argparse.Namespace) -> None:
@@ -25,10 +26,7 @@ def run(args: argparse.Namespace) -> None:
     settings = check_section(Site, _from_json(args.settings, dict, "settings"), "compare: settings")
     table = _from_json(args.table, list, "table") if args.table else None
     comparison = compare(args.results, args.site, settings, table)
-    with whole_or_nothing(args.csv) as partial:
-        comparison.table.to_csv(partial, index=False, float_format="%.6g")
-    with whole_or_nothing(args.parquet) as partial:
-        comparison.table.to_parquet(partial, index=False)
+    write_table(comparison.table, args.csv, args.parquet)
     with whole_or_nothing(args.out) as partial:
         write_page(args.results, partial, args.site, comparison)
 

@@ -12,9 +12,9 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 import eemt
+from eemt.cf import grid_attributes
 from eemt.errors import InputError
 from eemt.grid import Grid, is_metric
-from eemt.products import grid_attributes
 from eemt.sun.irradiation import irradiation
 from eemt.sun.turbidity import climatology
 
