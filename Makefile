@@ -11,7 +11,7 @@ EXTRAS ?=
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-clusters images check bench bench-scale format generate docs docs-serve lock clean
+.PHONY: help setup run serve test test-clusters test-service images check bench bench-scale format generate docs docs-serve lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +22,17 @@ run: $(VENV)/.run ## run the workflow on config/config.yaml
 	@$(RUN) sh -c '$(BIN)/snakemake --unlock --quiet all && exec $(BIN)/snakemake --profile $(PROFILE)' || \
 	  { code=$$?; [ $$code -ne 75 ] || echo "eemt: another run is under way in this folder" >&2; exit $$code; }
 
+serve: $(VENV)/.run $(VENV)/.extra-service ## start the web service on http://127.0.0.1:8420
+	$(BIN)/eemt serve
+
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest
 
 test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kubernetes, as far as they are there
 	$(BIN)/python -m pytest -s --durations=15 tests/executors
+
+test-service: $(VENV)/.dev ## run the service's tests in a browser, under load, on PostgreSQL, Prometheus and Compose
+	$(BIN)/python -m pytest -s --durations=15 tests/service_systems
 
 images: $(VENV)/.dev ## build the container images, test them and look for updates they lack
 	containers/build.sh core
@@ -66,7 +72,7 @@ docs-serve: $(VENV)/.dev ## show the documentation on http://127.0.0.1:8000 whil
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-	for extra in slurm generic kubernetes; do \
+	for extra in slurm generic kubernetes service; do \
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --extra $$extra $(BESIDE) --output-file requirements-$$extra.txt || exit; \
 	done
 	echo snakemake-storage-plugin-s3 | $(BIN)/uv pip compile $(LOCK_OPTIONS:pyproject.toml=-) $(BESIDE) \
@@ -75,7 +81,7 @@ lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 LOCK_OPTIONS := pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --upgrade --quiet
 # what an extra needs beside requirements.txt
-BESIDE = --constraint requirements.txt --no-annotate $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.txt)
+BESIDE = --constraint requirements.txt --constraint requirements-dev.txt --no-annotate $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.txt)
 
 clean: ## remove results, logs and the environment
 	rm -rf results logs .snakemake $(VENV) .run.lock

@@ -33,6 +33,7 @@ from eemt.config import (
     check_section,
 )
 from eemt.errors import InputError
+from eemt.service.commands import COMMANDS as SERVICE_COMMANDS
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -359,6 +360,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": _check,
     "config": _config,
     "profile": _profile,
+    **SERVICE_COMMANDS,
 }
 
 

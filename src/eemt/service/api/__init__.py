@@ -1,0 +1,1 @@
+"""The API, /api/v1: one module a subject."""

@@ -1,0 +1,7 @@
+"""The API of results."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["results"])

@@ -1,0 +1,45 @@
+"""The service's parts, put together, started and stopped."""
+
+from __future__ import annotations
+
+from eemt.service.database import Database
+from eemt.service.hub import Hub
+from eemt.service.lease import Lease
+from eemt.service.queue import Queue
+from eemt.service.retention import Cleaner
+from eemt.service.settings import Settings
+
+
+class Service:
+    """What answers requests and runs jobs; one for each process, and one for each database."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings.make_folders()
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.lease = Lease(self.database)
+        self.hub = Hub(self.database)
+        self.queue = Queue(settings, self.database)
+        self.cleaner = Cleaner(settings, self.database)
+
+    def start(self) -> None:
+        """Bring the database up to date, take its queue, take up the jobs that run.
+
+        Raises
+        ------
+        InputError
+            When the database cannot be used, or another server has its queue.
+        """
+        self.database.upgrade()
+        self.lease.take()
+        self.hub.start()
+        self.queue.start()
+        self.cleaner.start()
+
+    def stop(self) -> None:
+        """Stop in the opposite order; running jobs go on or end as the settings say."""
+        self.cleaner.stop()
+        self.queue.stop()
+        self.hub.stop()
+        self.lease.give_back()
+        self.database.close()
