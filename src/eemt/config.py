@@ -443,6 +443,7 @@ SOURCE_KEYS: dict[str, frozenset[str]] = {
             "patience",
         }
     ),
+    "none": frozenset(),
 }
 
 
@@ -453,10 +454,10 @@ ACCESS_KEYS = frozenset({"base_urls", "cache", "offline", "local", "whole_files"
 class ClimateSettings(LapseSettings):
     """Monthly climate and how it is carried to each cell."""
 
-    source: Literal["station", "grid", "daymet"] = Field(
+    source: Literal["station", "grid", "daymet", "none"] = Field(
         "station",
         description="Kind of source. station: monthly tables of stations; grid: rasters of your own; daymet: Daymet, "
-        "North America, Hawaii and Puerto Rico at 1 km",
+        "North America, Hawaii and Puerto Rico at 1 km; none: no EEMT, but sun maps, slopes and wetness alone",
     )
     file: str | None = Field(
         None,
@@ -609,7 +610,10 @@ class ClimateSettings(LapseSettings):
 
     @model_validator(mode="after")
     def _years_or_normals(self) -> ClimateSettings:
-        if self.source == "daymet":
+        if self.source == "none":
+            if self.years is not None:
+                raise ValueError("years is of no use without a source of climate, and this is none")
+        elif self.source == "daymet":
             if self.years is None:
                 raise ValueError("years is missing; the source daymet needs it")
         elif (self.years is None) == (self.normals_period is None):
@@ -632,7 +636,7 @@ class ClimateSettings(LapseSettings):
             others = frozenset().union(*SOURCE_KEYS.values()) - SOURCE_KEYS[chosen]
             taken = {key: value for key, value in taken.items() if key not in others}
         period = {"years", "normals_period"}
-        if period & set(own):
+        if period & set(own) or chosen == "none":
             taken = {key: value for key, value in taken.items() if key not in period}
         return taken
 
@@ -1014,8 +1018,15 @@ class Site(Section):
     zones: ZoneSettings = ZoneSettings()
     outputs: OutputSettings = OutputSettings()
 
+    @property
+    def has_climate(self) -> bool:
+        """Whether there is EEMT; without climate there are sun maps, slopes and wetness alone."""
+        return self.climate.source != "none"
+
     @model_validator(mode="after")
     def _sweepable(self) -> Site:
+        if not self.has_climate and (self.sweep.axes or self.sweep.table or self.sweep.years):
+            raise ValueError("sweep: compares maps of EEMT, of which there are none without a source of climate")
         for (section, key), axis in self.sweep.axes.items():
             for value in (axis.low, axis.high) if isinstance(axis, Spread) else axis:
                 swept_section(self, section, {key: value})

@@ -96,11 +96,8 @@ def _about_file(name: str, sha256: str, size: int) -> dict[str, Any]:
 
 
 def _about_site(crate: ROCrate, site: str, settings: Site, run: Entity) -> None:
-    crate.name = f"EEMT of {site}"
-    crate.description = (
-        f"Maps of effective energy and mass transfer (EEMT) of {site}, methods {', '.join(settings.eemt.methods)}, "
-        f"years {', '.join(settings.climate.labels)}, with what they were made from and how."
-    )
+    crate.name = f"{'EEMT' if settings.has_climate else 'Sun maps'} of {site}"
+    crate.description = f"{_subject(site, settings)}, with what they were made from and how."
     root = crate.root_dataset
     root["identifier"] = site
     root["datePublished"] = now()
@@ -116,6 +113,15 @@ def _about_site(crate: ROCrate, site: str, settings: Site, run: Entity) -> None:
             ContextEntity(crate, "#publisher", {"@type": "Organization", "name": outputs.publisher})
         )
         root["publisher"] = root["author"] = run["agent"] = organisation
+
+
+def _subject(site: str, settings: Site) -> str:
+    if not settings.has_climate:
+        return f"Sun maps, slopes and wetness of {site}"
+    return (
+        f"Maps of effective energy and mass transfer (EEMT) of {site}, methods {', '.join(settings.eemt.methods)}, "
+        f"years {', '.join(settings.climate.labels)}"
+    )
 
 
 def _licence(crate: ROCrate, name: str) -> Entity:
@@ -174,7 +180,8 @@ def _settings(crate: ROCrate, settings: Site) -> Entity:
 
 def _inputs(crate: ROCrate, folder: Path, settings: Site) -> Iterator[Entity]:
     yield from _elevations(crate, folder)
-    yield from _climate(crate, folder)
+    if settings.has_climate:
+        yield from _climate(crate, folder)
     for name, path in sorted(rasters_of(settings).items()):
         about = {"description": f"Raster of the parameter {name}"}
         if Path(path).is_file():

@@ -81,6 +81,16 @@ def test_section_with_all_keys_commented_out_is_default():
             {**CLIMATE, "years": [2001, 2003]},
             "config: sites.valley.climate: needs one of years",
         ),
+        (
+            "sites/valley/climate",
+            {"source": "none", "years": [2001, 2003]},
+            "config: sites.valley.climate: years is of no use without a source of climate",
+        ),
+        (
+            "sites/valley",
+            {"dem": {"source": "x.tif"}, "climate": {"source": "none"}, "sweep": {"eemt": {"omega": [2, 3]}}},
+            "config: sites.valley: sweep: compares maps of EEMT, of which there are none",
+        ),
         ("tiles", 1024, "config: tiles: must be keys and values, not 1024"),
     ],
 )
@@ -101,6 +111,14 @@ def test_further_mistakes_are_counted():
     config["sun"]["step"] = 900
     with pytest.raises(InputError, match=r"\(and 1 more\)$"):
         load_config(config)
+
+
+def test_a_site_without_climate_takes_nothing_of_the_common_one():
+    sites = {"valley": {"dem": {"source": "x.tif"}, "climate": {"source": "none"}}}
+    common = {"source": "daymet", "years": [2001, 2003], "lapse_tmin": 5.0}
+    valley = load_config({"sites": sites, "climate": common}).sites["valley"]
+    assert not valley.has_climate
+    assert valley.climate.labels == []
 
 
 def test_year_labels_are_years_or_the_period_of_normals():

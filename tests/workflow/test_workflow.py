@@ -33,6 +33,11 @@ OF_THE_SITE = dict.fromkeys(["maps_clip", "summary", "catalogue_clip", "report",
 Planned = Callable[..., dict[str, int]]
 
 
+def verify(run: Run) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "eemt"), "verify", "results"]
+    return subprocess.run(command, cwd=run.folder, capture_output=True, text=True, check=False)
+
+
 def config_of(run: Run) -> dict[str, Any]:
     return yaml.safe_load((run.folder / "config/config.yaml").read_text())
 
@@ -132,8 +137,7 @@ def test_snakemake_s_own_report_has_the_results_by_site(finished: Run):
 
 
 def test_what_was_made_is_in_the_crate_and_unchanged(finished: Run):
-    verify = [str(Path(sys.executable).parent / "eemt"), "verify", "results"]
-    done = subprocess.run(verify, cwd=finished.folder, capture_output=True, text=True, check=False)
+    done = verify(finished)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -191,6 +195,26 @@ def test_days_not_kept_are_not_written(fresh: Fresh, clip: Path):
         "monthly_global.tif",
         "monthly_insolation.tif",
     ]
+
+
+def test_without_climate_there_are_sun_maps_slopes_and_wetness(fresh: Fresh, clip: Path, finished: Run):
+    site = {"dem": {"source": str(clip)}, "climate": {"source": "none"}}
+    run = fresh("sun_alone", clip_config(str(clip), sites={"clip": site}))
+    done = run.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert "clip: sun maps in results/clip/sun" in done.stdout
+    for name in ("sun/monthly_global.tif", "terrain/slope.tif", "wetness/mcwi.tif"):
+        with rasterio.open(run.result(name)) as alone, rasterio.open(finished.result(name)) as ours:
+            np.testing.assert_array_equal(alone.read(), ours.read())
+    with (
+        rasterio.open(run.result("sun/insolation.tif")) as days,
+        rasterio.open(run.result("sun/monthly_insolation.tif")) as months,
+    ):
+        # days are kept in steps of 1/128 hours
+        january = days.read(range(1, 32)).sum(axis=0)
+        np.testing.assert_allclose(january, months.read(1), atol=31 / 256 + 0.01)
+    assert not run.result("maps").exists() and not run.result("climate").exists()
+    assert verify(run).returncode == 0
 
 
 def test_changed_raster_of_albedo_reruns_the_sun(fresh: Fresh, planned: Planned, clip: Path):

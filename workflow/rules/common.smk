@@ -29,6 +29,12 @@ wildcard_constraints:
     raster="|".join(RASTERS),
 
 
+DAYS = tuple(
+    f"sun/{name}.tif"
+    for name in ("global", "beam", "diffuse", "insolation", "flat_global")
+)
+
+
 def or_stop(step, *arguments):
     """Return what a step returns; where the input is at fault, say so in one line and stop."""
     try:
@@ -54,6 +60,11 @@ else:
     PLANS = {name: Plan(site) for name, site in SITES.items()}
 LAPSE = list(LapseSettings.model_fields)
 ANY_CASE = ["{case}"]
+LAND_AND_SUN = (
+    *(f"wetness/{name}.tif" for name in ("area", "twi", "mcwi")),
+    *(f"terrain/{name}.tif" for name in ("slope", "aspect", "northness")),
+    *(f"sun/monthly_{name}.tif" for name in ("global", "flat_global", "insolation")),
+)
 
 
 def check_before_start():
@@ -291,14 +302,10 @@ def with_styles(wildcards):
 
 def ground_of_site(wildcards):
     """List what a site's catalogue names beside maps."""
-    names = ["dem/dem.tif", "dem/dem.json", "climate/climate.nc"]
-    names += ["summary.csv", "summary.parquet"]
-    names += [f"wetness/{name}.tif" for name in ("area", "twi", "mcwi")]
-    names += [f"terrain/{name}.tif" for name in ("slope", "aspect", "northness")]
-    names += [
-        f"sun/monthly_{name}.tif" for name in ("global", "flat_global", "insolation")
-    ]
-    names += [*stack_of_site(wildcards.site), *zones_of_site(wildcards.site)]
+    names = ["dem/dem.tif", "dem/dem.json", *LAND_AND_SUN]
+    if SITES[wildcards.site].has_climate:
+        names += ["climate/climate.nc", "summary.csv", "summary.parquet"]
+        names += [*stack_of_site(wildcards.site), *zones_of_site(wildcards.site)]
     return [f"results/{wildcards.site}/{name}" for name in names]
 
 
@@ -315,6 +322,9 @@ def zones_of_site(site):
 def results_of(site):
     """List what a run makes of a site, but for the crate, which describes it."""
     outputs, plan = SITES[site].outputs, PLANS[site]
+    if not SITES[site].has_climate:
+        days = DAYS if SITES[site].sun.daily else ()
+        return [f"results/{site}/{name}" for name in (*LAND_AND_SUN, *days)]
     names = [f"maps/{name}.{kind}" for name in plan.maps for kind in ("tif", "qml")]
     names += ["summary.csv", "sun/monthly_global.tif"]
     names += ["report.html"] if outputs.report else []
@@ -338,7 +348,8 @@ def described_of_site(wildcards):
         f"results/{wildcards.site}/stac/{name}.json"
         for name in PLANS[wildcards.site].maps
     ]
-    has_items = SITES[wildcards.site].outputs.catalogue
+    settings = SITES[wildcards.site]
+    has_items = settings.outputs.catalogue and settings.has_climate
     return [*results_of(wildcards.site), *(items if has_items else [])]
 
 
@@ -354,6 +365,9 @@ def where_results_are():
     place = f"{prefix.rstrip('/')}/results" if prefix else "results"
     lines = []
     for site, settings in SITES.items():
+        if not settings.has_climate:
+            lines.append(f"{site}: sun maps in {place}/{site}/sun")
+            continue
         lines.append(
             f"{site}: maps in {place}/{site}/maps, table in {place}/{site}/summary.csv"
         )

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         grid, plan = check_elevation(site.dem), Plan(site, RESULTS)
         print(
             f"{name}: {grid.height} x {grid.width} cells of {grid.dx:g} m in {_short(grid.crs)}, "
-            f"{len(plan.tiles)} tiles, methods {', '.join(site.eemt.methods)}, years {', '.join(plan.years)}"
+            f"{len(plan.tiles)} tiles, {_wanted(site)}"
         )
     print(f"{args.config}: good")
 
@@ -93,6 +93,12 @@ def _check_climate(site: Site, plan: Plan, area: Grid) -> None:
         from eemt.climate.daymet.grid import region_of
 
         region_of(area.bounds, area.crs)
+
+
+def _wanted(site: Site) -> str:
+    if not site.has_climate:
+        return "sun maps alone"
+    return f"methods {', '.join(site.eemt.methods)}, years {', '.join(site.climate.labels)}"
 
 
 def _short(crs: str) -> str:

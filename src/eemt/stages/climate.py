@@ -60,6 +60,8 @@ def source(settings: ClimateSettings, dem: Path | None = None, area: str | None 
         return _daymet(settings, dem, area)
     if settings.source == "grid":
         return _grid(settings, dem, area)
+    if settings.source == "none":
+        raise InputError("climate.source: is none; name station, grid or daymet")
     return StationSource(
         settings.file or "",
         elevation=settings.elevation,
