@@ -33,6 +33,7 @@ from eemt.config import (
     check_section,
 )
 from eemt.errors import InputError
+from eemt.inventory import BESIDE
 from eemt.service.commands import COMMANDS as SERVICE_COMMANDS
 
 EXIT_BAD_INPUT = 2
@@ -258,6 +259,7 @@ def _report(command: argparse.ArgumentParser) -> None:
         "--benchmarks", type=Path, metavar="DIR", help="Snakemake's benchmark files, for the run times"
     )
     command.add_argument("--picture", type=Path, metavar="FILE", help="also write an overview of the maps as PNG")
+    _beside(command)
 
 
 def _catalogue(command: argparse.ArgumentParser) -> None:
@@ -307,6 +309,18 @@ def _compare(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--csv", type=Path, required=True, metavar="FILE")
     command.add_argument("--parquet", type=Path, required=True, metavar="FILE")
+    _beside(command)
+
+
+def _beside(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--beside",
+        nargs="*",
+        choices=list(BESIDE),
+        metavar="NAME",
+        help=f"files in the site's folder that the page links to, of "
+        f"{', '.join(BESIDE)} (default: those that are there)",
+    )
 
 
 def _check(command: argparse.ArgumentParser) -> None:

@@ -1122,6 +1122,24 @@ def check_section(section: type[Section], values: Mapping[str, Any], where: str)
         raise InputError(f"{where}: {_one_line(error, section)}") from None
 
 
+def site_from_json(text: str) -> Site:
+    """Read a site's resolved configuration, as the workflow hands it to its commands.
+
+    Raises
+    ------
+    InputError
+        One line that begins with ``settings``.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"settings: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError("settings: must be a JSON object, a site's resolved configuration")
+    site: Site = check_section(Site, values, "settings")
+    return site
+
+
 def _merged(common: Mapping[str, Any], site: Any) -> Any:
     """Lay a site's own values over the common sections."""
     if not isinstance(site, Mapping):

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-
-from eemt.config import Site, check_section
-from eemt.errors import InputError
 
 CRATE = "ro-crate-metadata.json"
 CATALOGUE = "catalog.json"
@@ -32,6 +28,17 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".qml": "application/xml",
     ".yaml": "application/yaml",
+}
+
+# what pages link to, each by what it is
+BESIDE = {
+    "report.html": "report of the site",
+    "sweep.html": "sweep of its parameters",
+    "summary.csv": "table of all maps",
+    "zones.csv": "table of zones",
+    "zones.gpkg": "zones with their means",
+    "sweep.csv": "table of the sweep",
+    "catalog.json": "STAC catalogue",
 }
 
 
@@ -104,19 +111,17 @@ def site_files(folder: Path) -> Iterator[str]:
     yield from sorted(found)
 
 
-def site_of(settings: str) -> Site:
-    """Read a site's configuration from JSON.
+def beside(folder: Path, page: str, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return what a page links to, by file name in the page's own folder, and in the order of `BESIDE`.
 
-    Raises
-    ------
-    InputError
-        When it is none.
+    Parameters
+    ----------
+    folder : path
+        The site's folder.
+    page : str
+        Name of the page itself, which is left out.
+    names : iterable of str, optional
+        Files that are there when the run has ended; by default those that are there now.
     """
-    try:
-        values = json.loads(settings)
-    except json.JSONDecodeError as error:
-        raise InputError(f"settings: not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise InputError("settings: must be a JSON object, a site's resolved configuration")
-    site: Site = check_section(Site, values, "settings")
-    return site
+    there = set(names) if names is not None else {name for name in BESIDE if (folder / name).exists()}
+    return {name: what for name, what in BESIDE.items() if name in there - {page}}

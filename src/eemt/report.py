@@ -6,7 +6,7 @@ import datetime as dt
 import importlib.metadata
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import yaml
 from matplotlib.figure import Figure
 
 import eemt
-from eemt import constants, figures, origins
+from eemt import constants, figures, inventory, origins
 from eemt.cf import VARIABLES
 from eemt.citations import Citations
 from eemt.config import SECTIONS, Site
@@ -118,8 +118,9 @@ def write_report(
     results: Path,
     out: Path,
     site: str,
-    settings: Mapping[str, Any],
+    settings: Site,
     benchmarks: Path | None = None,
+    beside: Sequence[str] | None = None,
     workflow_version: str = eemt.__version__,
 ) -> None:
     """Write a run's report as one HTML file that needs nothing beside it.
@@ -132,10 +133,11 @@ def write_report(
         The HTML file.
     site : str
         Its name, for the title.
-    settings : mapping
-        The site's resolved configuration.
+    settings : Site
     benchmarks : path, optional
         Folder of Snakemake's benchmark files, one file or folder a rule.
+    beside : sequence of str, optional
+        Files of `eemt.inventory.BESIDE` that it links to; by default those that are there.
     workflow_version : str
         Version of eemt that ran.
 
@@ -145,11 +147,13 @@ def write_report(
         When a file of the run is missing; the message names it.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE):
-        out.write_text(_page(results, site, settings, benchmarks, workflow_version), encoding="utf-8")
+        run = open_run(results, settings)
+        links = inventory.beside(results, "report.html", beside)
+        times = run_times(benchmarks) if benchmarks else []
+        out.write_text(_page(run, site, links, times, workflow_version), encoding="utf-8")
 
 
-def _page(results: Path, site: str, settings: Mapping[str, Any], benchmarks: Path | None, workflow_version: str) -> str:
-    run = open_run(results, settings)
+def _page(run: Run, site: str, links: Mapping[str, str], times: list[dict[str, Any]], workflow_version: str) -> str:
     several = len(run.years) > 1
     period = f"{run.years[0]} to {run.years[-1]}" if several else run.label
     when = f"mean of {period}" if several else period
@@ -181,12 +185,13 @@ def _page(results: Path, site: str, settings: Mapping[str, Any], benchmarks: Pat
         settings=_shown_settings(run.settings),
         crs=rasterio.crs.CRS.from_user_input(run.grid.crs),
         versions=_versions(workflow_version),
-        times=run_times(benchmarks) if benchmarks else [],
+        times=times,
+        links=links,
         today=dt.datetime.now(dt.UTC).date().isoformat(),
     )
 
 
-def draw_overview(results: Path, settings: Mapping[str, Any]) -> Figure:
+def draw_overview(results: Path, settings: Site) -> Figure:
     """Draw the wide picture of a run: sun, EEMT by method and their differences."""
     run = open_run(results, settings)
     sun = None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from eemt import raster
-from eemt.config import Site, check_section
+from eemt.config import Site
 from eemt.energy.eemt import COUNTS
 from eemt.errors import InputError
 from eemt.grid import Grid
@@ -106,7 +104,7 @@ class Run:
         return bool(((rows["variable"] == variable) & (rows["year"] == label)).any())
 
 
-def open_run(results: Path, settings: Mapping[str, Any]) -> Run:
+def open_run(results: Path, settings: Site) -> Run:
     """Find what a run left in its folder.
 
     Raises
@@ -114,14 +112,13 @@ def open_run(results: Path, settings: Mapping[str, Any]) -> Run:
     InputError
         When something is missing; the message names the file.
     """
-    site: Site = check_section(Site, settings, "settings")
     summary = _read_summary(results / "summary.csv")
     years = _years(summary)
     if not years:
         raise InputError(f"report: {results / 'summary.csv'} has no year")
     label = MEAN if len(years) > 1 else years[0]
-    source_grid = raster.read_grid(results / "maps" / f"eemt_{site.eemt.methods[0]}_{label}.tif", "report")
-    return Run(results, site, summary, label, source_grid, shown_grid(source_grid))
+    source_grid = raster.read_grid(results / "maps" / f"eemt_{settings.eemt.methods[0]}_{label}.tif", "report")
+    return Run(results, settings, summary, label, source_grid, shown_grid(source_grid))
 
 
 def _years(summary: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ import rasterio
 from rasterio.enums import Resampling
 
 import eemt
-from eemt import figures, raster, sweep_plots
+from eemt import figures, inventory, raster, sweep_plots
 from eemt.comparison import OWN, Comparison, changed, is_number, meaning_of, shown, unit_of, written
 from eemt.config import Spread
 from eemt.figures import ANNUAL, Panel
@@ -70,7 +70,9 @@ class Outcome:
         return self.greatest - self.least > 1e-6 * abs(self.own)
 
 
-def write_page(results: Path, out: Path, site: str, comparison: Comparison) -> None:
+def write_page(
+    results: Path, out: Path, site: str, comparison: Comparison, beside: Sequence[str] | None = None
+) -> None:
     """Write the page of a sweep.
 
     Parameters
@@ -83,6 +85,8 @@ def write_page(results: Path, out: Path, site: str, comparison: Comparison) -> N
         Its name, for the title.
     comparison : Comparison
         From `eemt.comparison.compare`.
+    beside : sequence of str, optional
+        Files of `eemt.inventory.BESIDE` that it links to; by default those that are there, and its table.
 
     Raises
     ------
@@ -90,10 +94,12 @@ def write_page(results: Path, out: Path, site: str, comparison: Comparison) -> N
         When a map of EEMT or the elevation is missing or cannot be read; the message names the file.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE):
-        out.write_text(_page(results, site, comparison), encoding="utf-8")
+        there = [*inventory.beside(results, "sweep.html", beside), "sweep.csv"]
+        links = inventory.beside(results, "sweep.html", there)
+        out.write_text(_page(results, site, comparison, links), encoding="utf-8")
 
 
-def _page(results: Path, site: str, comparison: Comparison) -> str:
+def _page(results: Path, site: str, comparison: Comparison, links: Mapping[str, str]) -> str:
     drawn_labels = _evenly(comparison.labels, MOST_LABELS)
     outcomes = [_outcome(comparison, method, year) for year in comparison.labels for method in comparison.methods]
     by_label = {year: [found for found in outcomes if found.label == year] for year in drawn_labels}
@@ -116,7 +122,7 @@ def _page(results: Path, site: str, comparison: Comparison) -> str:
         rows=rows,
         complete=complete,
         extremes=EXTREMES,
-        has_results=(results / "report.html").exists(),
+        links=links,
         maps=maps,
         shown=shown,
         ranked_by=_ranked_by(comparison, drawn_labels[0]),

@@ -174,4 +174,9 @@ def test_settings_that_are_no_configuration_are_one_line(call, tmp_path):
     for given in ("{", "[]", json.dumps({"climate": {}})):
         code, _, err = call("compare", tmp_path, "--site", "here", "--settings", given, *words)
         assert (code, err.count("\n")) == (2, 1)
-        assert err.startswith("eemt compare: compare: ")
+        assert err.startswith("eemt compare: settings: ")
+    for given in ("[", '{"linke": 2}', "[2]"):
+        good = ["--settings", site(SWEEP).model_dump_json(), "--table", given]
+        code, _, err = call("compare", tmp_path, "--site", "here", *good, *words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith("eemt compare: table: ")

@@ -4,6 +4,7 @@ import argparse
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,10 +16,12 @@ from eemt import citations, origins, pictures, raster, report
 from eemt.climate.daymet.source import CITATION
 from eemt.climate.join import TIME_ENCODING
 from eemt.climate.station import StationSource
+from eemt.config import Site
 from eemt.dem.datasets import DATA_SETS
 from eemt.energy.eemt import COUNTS, COUNTS_OF
 from eemt.errors import InputError
 from eemt.grid import Grid
+from eemt.inventory import BESIDE
 from eemt.results import counts, edge, open_run, shown_grid, survey
 from eemt.stages import report as stage
 from eemt.summary import summarise
@@ -50,6 +53,14 @@ def settings(methods=("trad", "topo"), parts=True, years=None, **eemt):
         "eemt": {"methods": list(methods), **plants, **eemt},
         "outputs": {"parts": parts},
     }
+
+
+def configured(*changes, **options):
+    """Make a site of the settings, with whole sections changed."""
+    values = settings(**options)
+    for change in changes:
+        values |= change
+    return Site.model_validate(values)
 
 
 def make_results(
@@ -173,7 +184,7 @@ def results(tmp_path_factory):
 def page(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "report.html"
     benchmarks = make_benchmarks(tmp_path_factory.mktemp("benchmarks"))
-    report.write_report(results, out, "ridge", settings(), benchmarks)
+    report.write_report(results, out, "ridge", configured(), benchmarks)
     return out.read_text(encoding="utf-8")
 
 
@@ -190,7 +201,7 @@ def text_of(html):
 
 
 def write(folder, out, **options):
-    report.write_report(folder, out, "ridge", settings(**options))
+    report.write_report(folder, out, "ridge", configured(**options))
     return out.read_text(encoding="utf-8")
 
 
@@ -244,7 +255,7 @@ def test_page_loads_nothing_from_anywhere(page):
         assert tag not in {"script", "link", "iframe", "object"}
         for name in ("src", "href", "srcset", "data"):
             address = attributes.get(name) or "#"
-            followed = tag == "a" and address.startswith("https://doi.org/")
+            followed = tag == "a" and (address.startswith("https://doi.org/") or address in BESIDE)
             assert followed or address.startswith(("data:image/", "#"))
     assert "url(" not in page
     assert "@import" not in page
@@ -271,9 +282,25 @@ def test_headings_name_every_part_and_the_contents_lead_to_them(page):
     assert links == anchors
 
 
+def test_page_links_to_what_stands_beside_it(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "ridge")
+    out = folder / "report.html"
+    links = re.compile(r'<a href="([a-z]+\.[a-z]+)">([^<]+)</a>')
+    assert links.findall(write(folder, out)) == [("summary.csv", "table of all maps")]
+    for name in ("sweep.html", "zones.csv", "catalog.json", "other.csv"):
+        (folder / name).touch()
+    found = dict(links.findall(write(folder, out)))
+    assert list(found) == ["sweep.html", "summary.csv", "zones.csv", "catalog.json"]
+    assert all((folder / name).exists() for name in found)
+    report.write_report(folder, out, "ridge", configured(), beside=["report.html", "zones.gpkg"])
+    assert dict(links.findall(out.read_text())) == {"zones.gpkg": "zones with their means"}
+    report.write_report(folder, out, "ridge", configured(), beside=[])
+    assert 'class="links"' not in out.read_text()
+
+
 def test_hostile_names_are_shown_not_run(results, tmp_path):
     out = tmp_path / "report.html"
-    report.write_report(results, out, '<script>alert("x")</script>', settings())
+    report.write_report(results, out, '<script>alert("x")</script>', configured())
     html = out.read_text()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
@@ -281,10 +308,10 @@ def test_hostile_names_are_shown_not_run(results, tmp_path):
 
 
 def test_methods_state_the_settings(results, tmp_path):
-    changed = settings() | {"eemt": {"methods": ["trad", "topo"], "pet": "thornthwaite", "omega": 3.1, "npp_floor": 42}}
-    changed |= {"sun": {"linke": [2.5] * 12, "shadows": False, "step": 30}}
+    changed = {"eemt": {"methods": ["trad", "topo"], "pet": "thornthwaite", "omega": 3.1, "npp_floor": 42}}
+    changed["sun"] = {"linke": [2.5] * 12, "shadows": False, "step": 30}
     out = tmp_path / "report.html"
-    report.write_report(results, out, "ridge", changed)
+    report.write_report(results, out, "ridge", configured(changed))
     text = text_of(out.read_text())
     for phrase in ("Thornthwaite (1948)", "ω = 3.1", "not below 42 g", "no terrain shadows", "steps of 30 min"):
         assert phrase in text
@@ -306,7 +333,7 @@ def test_run_times_are_summed_by_rule(tmp_path):
 def test_run_times_show_in_the_page_and_a_run_without_them_is_no_error(page, results, tmp_path):
     assert "2.5 min" in text_of(page)
     out = tmp_path / "report.html"
-    report.write_report(results, out, "ridge", settings(), tmp_path / "absent")
+    report.write_report(results, out, "ridge", configured(), tmp_path / "absent")
     assert "Run times" not in text_of(out.read_text())
 
 
@@ -359,7 +386,7 @@ def test_large_maps_are_read_averaged_to_fewer_cells_of_the_same_ground():
 
 
 def test_survey_counts_every_cell_whatever_the_strips(results, monkeypatch):
-    run = open_run(results, settings())
+    run = open_run(results, configured())
     whole = survey(run)
     monkeypatch.setattr("eemt.results.STRIP", 7)
     strips = survey(run)
@@ -369,7 +396,7 @@ def test_survey_counts_every_cell_whatever_the_strips(results, monkeypatch):
 
 
 def test_profile_rises_where_eemt_rises_with_elevation(results):
-    profile = survey(open_run(results, settings())).profiles["trad"]
+    profile = survey(open_run(results, configured())).profiles["trad"]
     assert (np.diff(profile.mean) > 0).all()
     slope = np.polyfit(profile.elevation, profile.mean, 1)[0]
     assert slope == pytest.approx(0.39 * 0.022 * 1.15, rel=0.02)
@@ -408,6 +435,7 @@ def test_stage_writes_the_report_and_the_picture(results, tmp_path):
         site="ridge",
         settings=json.dumps(settings()),
         benchmarks=None,
+        beside=None,
         picture=tmp_path / "overview.png",
     )
     stage.run(args)
@@ -422,6 +450,8 @@ def test_failed_report_leaves_no_file(tmp_path):
         site="ridge",
         settings=json.dumps(settings()),
         benchmarks=None,
+        beside=None,
+        picture=None,
     )
     with pytest.raises(InputError):
         stage.run(args)
@@ -450,7 +480,7 @@ def test_edge_and_every_count_of_every_method_are_told(tmp_path):
                 f"{method.upper()} 7 0.3 % {COUNTS[name]}" in text or f"{method.upper()} 7 0.4 % {COUNTS[name]}" in text
             )
     assert "To 200 cells (10 %) water may flow from beyond the edge" in text
-    run = open_run(folder, settings(methods=methods))
+    run = open_run(folder, configured(methods=methods))
     assert len(counts(run)) == sum(map(len, COUNTS_OF.values()))
     assert edge(run).share == pytest.approx(0.1)
 
@@ -478,7 +508,7 @@ def test_kept_variables_have_maps_rows_and_units(tmp_path):
 def test_elevation_may_reach_beyond_the_maps(tmp_path):
     bare, rimmed = (make_results(tmp_path / name, rim=rim) for name, rim in (("bare", 0), ("rimmed", 20)))
     inner = raster.read_band(bare / "dem" / "dem.tif")
-    run = open_run(rimmed, settings())
+    run = open_run(rimmed, configured())
     kept = raster.read_band(rimmed / "dem" / "dem.tif")[20:-20, 20:-20]
     np.testing.assert_allclose(run.read("dem/dem.tif")[0], kept)
     assert survey(run).lowest == pytest.approx(float(np.nanmin(kept)))
@@ -525,9 +555,9 @@ def test_elevation_data_name_their_source_steps_and_attribution(tmp_path):
 
 
 def test_secrets_in_settings_are_not_shown(results, tmp_path):
-    hidden = settings() | {"dem": {"source": "https://me:secret@example.org/a/dem.tif?token=abc"}}
+    hidden = {"dem": {"source": "https://me:secret@example.org/a/dem.tif?token=abc"}}
     out = tmp_path / "report.html"
-    report.write_report(results, out, "ridge", hidden)
+    report.write_report(results, out, "ridge", configured(hidden))
     html = out.read_text()
     assert "https://example.org/a/dem.tif" in html
     assert "secret" not in html and "token" not in html
@@ -540,7 +570,7 @@ def test_settings_of_other_sources_are_left_out(page):
 
 def test_climate_of_the_site_is_that_of_its_height(results):
     """A station carried by 6.5 K per km, averaged over the map."""
-    climate = origins.climate_of(open_run(results, settings()))
+    climate = origins.climate_of(open_run(results, configured()))
     height = float(np.nanmean(raster.read_band(results / "dem" / "dem.tif").astype("float64")))
     at_station = climate.stations[0].temperature
     at_site = np.mean([climate.months["tmin"], climate.months["tmax"]])
@@ -553,10 +583,11 @@ def test_several_stations_are_listed_and_their_lapse_rates_told(tmp_path):
     labels = ("2003", "2004", "2005")
     folder = make_results(tmp_path, (40, 50), labels=labels)
     write_climate(folder, labels, stations=3)
-    chosen = settings(years=[2003, 2005])
-    chosen["climate"] = {"file": "station.csv", "years": [2003, 2005], "lapse_tmin": "stations", "idw_power": 3}
+    chosen = {
+        "climate": {"file": "station.csv", "years": [2003, 2005], "lapse_tmin": "stations", "idw_power": 3},
+    }
     out = tmp_path / "report.html"
-    report.write_report(folder, out, "ridge", chosen)
+    report.write_report(folder, out, "ridge", configured(chosen))
     text = text_of(out.read_text())
     assert "of 3 stations (1594 to 2430 m; station.csv; 2003 to 2005)" in text
     assert "to the power 3. Temperatures" in text
@@ -580,9 +611,9 @@ def test_daymet_tells_days_providers_licence_and_citation(tmp_path):
     parts = [{"provider": "gdex", "retrieved": "2026-11-20T01:00:00"}] * 5
     parts.append({"provider": "local", "retrieved": "2026-11-21T01:00:00"})
     path.with_suffix(".json").write_text(json.dumps({"file": "climate.nc", "parts": parts}))
-    chosen = settings() | {"climate": {"source": "daymet", "years": [2003, 2004]}}
+    chosen = {"climate": {"source": "daymet", "years": [2003, 2004]}}
     out = tmp_path / "report.html"
-    report.write_report(folder, out, "ridge", chosen)
+    report.write_report(folder, out, "ridge", configured(chosen))
     text = text_of(out.read_text())
     assert "Months are of 365 days a year, 730 in all." in text
     assert "5 files from NCAR's Geoscience Data Exchange and 1 file from files on disk from 2026-11-20 to" in text

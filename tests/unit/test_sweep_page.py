@@ -11,6 +11,7 @@ import pytest
 from eemt.comparison import compare
 from eemt.errors import InputError
 from eemt.grid import Grid
+from eemt.inventory import BESIDE
 from eemt.raster import read_band
 from eemt.sweep import label
 from eemt.sweep_page import write_page
@@ -62,8 +63,18 @@ def sampled(tmp_path_factory):
 def test_page_loads_nothing_and_links_only_to_its_results_and_works(few, sampled):
     for _, _, html in (few, sampled):
         for address in re.findall(r'(?:src|href)="([^"]*)"', html):
-            assert address.startswith(("data:image/", "#", "https://doi.org/")) or address == "sweep.csv"
+            assert address.startswith(("data:image/", "#", "https://doi.org/")) or address in BESIDE
         assert "<script src" not in html and "url(" not in html and "@import" not in html
+
+
+def test_page_links_back_to_the_report_and_to_what_stands_beside_it(few):
+    folder, settings, html = few
+    links = re.compile(r'<a href="([a-z]+\.[a-z]+)">')
+    assert set(links.findall(html)) == {"summary.csv", "sweep.csv"}
+    out = folder / "other.html"
+    write_page(folder, out, "here", compare(folder, "here", settings), ["report.html", "catalog.json", "sweep.html"])
+    assert links.findall(out.read_text())[:3] == ["report.html", "sweep.csv", "catalog.json"]
+    assert 'see its <a href="report.html">report</a>' in out.read_text()
 
 
 def test_every_picture_is_whole_and_described(sampled):

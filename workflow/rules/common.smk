@@ -11,6 +11,7 @@ from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
 from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
+from eemt.inventory import BESIDE
 from eemt.plan import RASTERS, Plan, folder, rasters_of
 from eemt.provenance import remember_command
 
@@ -340,6 +341,13 @@ def results_of(site):
             for name in zones_of_site(site)
         ]
     return [f"results/{site}/{name}" for name in names]
+
+
+def beside_pages(wildcards):
+    """List what a site's pages link to: what else the run makes of it."""
+    made = results_of(wildcards.site)
+    names = [path.removeprefix(f"results/{wildcards.site}/") for path in made]
+    return [name for name in BESIDE if name in names]
 
 
 def described_of_site(wildcards):

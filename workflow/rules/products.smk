@@ -151,12 +151,14 @@ rule sweep:
     params:
         results=subpath(output.page, parent=True),
         settings=settings_as_json,
+        beside=beside_pages,
         algorithm=ALGORITHMS["sweep"],
     message:
         "{wildcards.site}: its cases compared"
     shell:
         "eemt compare {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
-        " --csv {output.csv:q} --parquet {output.parquet:q} --out {output.page:q} > {log:q} 2>&1"
+        " --csv {output.csv:q} --parquet {output.parquet:q} --out {output.page:q} --beside {params.beside}"
+        " > {log:q} 2>&1"
 
 
 rule report:
@@ -199,12 +201,14 @@ rule report:
         results=subpath(output.page, parent=True),
         benchmarks="logs/benchmarks/{site}",
         settings=own_settings_as_json,
+        beside=beside_pages,
         algorithm=ALGORITHMS["report"],
     message:
         "{wildcards.site}: report"
     shell:
         "eemt report {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
-        " --benchmarks {params.benchmarks:q} --out {output.page:q} --picture {output.picture:q} > {log:q} 2>&1"
+        " --benchmarks {params.benchmarks:q} --out {output.page:q} --picture {output.picture:q}"
+        " --beside {params.beside} > {log:q} 2>&1"
 
 
 rule stack:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from eemt.catalogue import write_catalogue
-from eemt.inventory import site_of
+from eemt.config import site_from_json
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the collection and the items of its maps."""
-    write_catalogue(args.results, args.out, args.site, site_of(args.settings))
+    write_catalogue(args.results, args.out, args.site, site_from_json(args.settings))

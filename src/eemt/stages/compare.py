@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from eemt.comparison import compare
-from eemt.config import Site, check_section
+from eemt.config import site_from_json
 from eemt.errors import InputError
 from eemt.raster import whole_or_nothing
 from eemt.sweep_page import write_page
@@ -20,23 +20,23 @@ def run(args: argparse.Namespace) -> None:
     Parameters
     ----------
     args : namespace
-        ``results`` (Path), ``site`` (str), ``settings`` (JSON text), ``table`` (JSON text or None), ``csv``,
-        ``parquet`` and ``out`` (Path).
+        ``results`` (Path), ``site`` (str), ``settings`` (JSON text), ``table`` (JSON text or None), ``beside``
+        (list of str or None), ``csv``, ``parquet`` and ``out`` (Path).
     """
-    settings = check_section(Site, _from_json(args.settings, dict, "settings"), "compare: settings")
-    table = _from_json(args.table, list, "table") if args.table else None
+    settings = site_from_json(args.settings)
+    table = _rows(args.table) if args.table else None
     comparison = compare(args.results, args.site, settings, table)
     write_table(comparison.table, args.csv, args.parquet)
     with whole_or_nothing(args.out) as partial:
-        write_page(args.results, partial, args.site, comparison)
+        write_page(args.results, partial, args.site, comparison, args.beside)
 
 
-def _from_json(text: str, kind: type, name: str) -> Any:
+def _rows(text: str) -> list[dict[str, Any]]:
+    """Read the rows of the sweep's table."""
     try:
-        found = json.loads(text)
+        rows = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"compare: the {name} are not JSON ({error})") from None
-    if not isinstance(found, kind):
-        wanted = "an object, a site's resolved configuration" if kind is dict else "a list of the table's rows"
-        raise InputError(f"compare: the {name} must be JSON of {wanted}")
-    return found
+        raise InputError(f"table: not JSON ({error})") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError('table: must be a JSON list of rows, such as [{"linke": "2", "omega": "2.2"}]')
+    return rows

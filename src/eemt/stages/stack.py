@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from eemt.inventory import site_of
+from eemt.config import site_from_json
 from eemt.stack import write_stack
 
 
 def run(args: argparse.Namespace) -> None:
     """Write a CF NetCDF or a zipped Zarr."""
-    write_stack(args.results, args.out, args.site, site_of(args.settings))
+    write_stack(args.results, args.out, args.site, site_from_json(args.settings))
