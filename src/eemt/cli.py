@@ -263,7 +263,7 @@ def _report(command: argparse.ArgumentParser) -> None:
 
 
 def _catalogue(command: argparse.ArgumentParser) -> None:
-    """Write a STAC catalogue of a site's maps, with the folder stac of one item a map beside it."""
+    """Write a STAC catalogue: an item for each map of a site, in the folder stac, and for each case of a sweep."""
     _results_of_site(command)
     _out_file(command, "the collection, catalog.json")
 

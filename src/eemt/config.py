@@ -115,10 +115,10 @@ ALGORITHMS = {
     "mosaic": 3,
     "summary": 2,
     "zones": 1,
-    "report": 3,
-    "sweep": 1,
+    "report": 4,
+    "sweep": 2,
     "stack": 1,
-    "catalogue": 1,
+    "catalogue": 2,
     "crate": 1,
 }
 

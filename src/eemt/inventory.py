@@ -11,6 +11,8 @@ from typing import NamedTuple
 CRATE = "ro-crate-metadata.json"
 CATALOGUE = "catalog.json"
 ITEMS = "stac"
+CASE_ITEM = "item.json"
+CASE_THUMBNAIL = "thumbnail.png"
 # what stages hand on and can be made again: tiles, copies of the user's rasters, single years of climate
 HANDED_ON = {"tiles", "inputs"}
 HANDED_ON_HERE = {("eemt",), ("climate", "years"), ("dem", "far_field.tif")}
@@ -76,6 +78,9 @@ KINDS = (
     Kind("climate/climate.json", "Where the climate comes from", "metadata"),
     Kind(CATALOGUE, "STAC catalogue of the maps", "metadata"),
     Kind(f"{ITEMS}/*.json", "STAC item of a map", "metadata"),
+    Kind(f"{ITEMS}/*.png", "Thumbnail of a map", "thumbnail"),
+    Kind(f"*~*/{CASE_ITEM}", "STAC item of a case of the sweep", "metadata"),
+    Kind(f"*~*/{CASE_THUMBNAIL}", "Thumbnail of a case of the sweep", "thumbnail"),
 )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import MaskFlags
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.windows import Window
 
@@ -158,6 +158,45 @@ def window_on_grid(source: rasterio.DatasetReader, grid: Grid, what: str) -> Win
     if not (aligned and inside and own.crs == grid.crs and abs(own.dx - grid.dx) < 1e-6 * grid.dx):
         raise InputError(f"{what}: {source.name} is not on the cells of the elevation model, or does not cover them")
     return window
+
+
+def read_averaged(
+    path: str | Path, source: Grid, grid: Grid, what: str, bands: int | None = 1
+) -> npt.NDArray[np.float32]:
+    """Read a raster for showing: the cells of `source`, which it covers, averaged to those of `grid`.
+
+    Parameters
+    ----------
+    path : path
+    source, grid : Grid
+        Of the same area; `grid` has wider cells, or as many.
+    what : str
+        Begins the message of an error.
+    bands : int, optional
+        Its first so many; all, where None.
+
+    Returns
+    -------
+    (bands, rows, cols) array of float32
+        NaN where there is no value.
+
+    Raises
+    ------
+    InputError
+        As `read_on_grid`.
+    """
+    with open_raster(path, what) as opened:
+        numbers = list(range(1, (bands or opened.count) + 1))
+        masked = opened.read(
+            numbers,
+            window=window_on_grid(opened, source, what),
+            out_shape=(len(numbers), *grid.shape),
+            resampling=Resampling.average,
+            masked=True,
+            out_dtype="float32",
+        )
+    values: npt.NDArray[np.float32] = masked.filled(np.nan)
+    return values
 
 
 def read_dem(path: str | Path) -> tuple[npt.NDArray[np.float32], Grid]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from eemt import raster
@@ -78,18 +77,7 @@ class Run:
 
         It may reach beyond the maps, as the elevation does. `grid` has other cells of the same area.
         """
-        with raster.open_raster(self.folder / name, "report") as source:
-            numbers = list(range(1, (bands or source.count) + 1))
-            masked = source.read(
-                numbers,
-                window=raster.window_on_grid(source, self.source_grid, "report"),
-                out_shape=(len(numbers), *(grid or self.grid).shape),
-                resampling=Resampling.average,
-                masked=True,
-                out_dtype="float32",
-            )
-        values: npt.NDArray[np.float32] = masked.filled(np.nan)
-        return values
+        return raster.read_averaged(self.folder / name, self.source_grid, grid or self.grid, "report", bands)
 
     def annual(self, variable: str, label: str = "") -> dict[str, npt.NDArray[np.float32]]:
         """Read the annual maps of a variable by method."""

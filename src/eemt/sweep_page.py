@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import Resampling
 
 import eemt
 from eemt import figures, inventory, raster, sweep_plots
 from eemt.comparison import OWN, Comparison, changed, is_number, meaning_of, shown, unit_of, written
 from eemt.config import Spread
 from eemt.figures import ANNUAL, Panel
-from eemt.grid import Grid
 from eemt.pictures import Picture, encoded_picture
 from eemt.report import page_environment
 from eemt.results import shown_grid
@@ -243,12 +241,14 @@ def _map_pictures(results: Path, comparison: Comparison, chosen: Sequence[Case],
     """Draw for each method the maps of cases, and what they differ by from the site's own; nothing if in nothing."""
     source = raster.read_grid(results / "maps" / f"eemt_{comparison.methods[0]}_{year}.tif", _about(comparison.own))
     grid = shown_grid(source, MAP_CELLS)
-    elevation = _read(results / "dem" / "dem.tif", source, grid, "compare")
+    elevation = raster.read_averaged(results / "dem" / "dem.tif", source, grid, "compare")[0]
     shade = figures.hillshade(elevation, grid)
     drawn = {}
     for method in comparison.methods:
         maps = [
-            _read(results / case.name / "maps" / f"eemt_{method}_{year}.tif", source, grid, _about(case))
+            raster.read_averaged(
+                results / case.name / "maps" / f"eemt_{method}_{year}.tif", source, grid, _about(case)
+            )[0]
             for case in chosen
         ]
         own, *others = maps
@@ -282,21 +282,6 @@ def _title(case: Case) -> str:
 
 def _about(case: Case) -> str:
     return f"compare: case {case.name or OWN}"
-
-
-def _read(path: Path, source: Grid, grid: Grid, about: str) -> npt.NDArray[np.float32]:
-    """Read the first band of a raster that covers the source's cells, averaged to those of `grid`."""
-    with raster.open_raster(path, about) as opened:
-        masked = opened.read(
-            1,
-            window=raster.window_on_grid(opened, source, about),
-            out_shape=grid.shape,
-            resampling=Resampling.average,
-            masked=True,
-            out_dtype="float32",
-        )
-    values: npt.NDArray[np.float32] = masked.filled(np.nan)
-    return values
 
 
 def _curve_pictures(comparison: Comparison, outcomes: Sequence[Outcome]) -> dict[str, Picture]:

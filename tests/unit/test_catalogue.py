@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pystac
 import pytest
 import rasterio
+from matplotlib.image import imread
 from pyproj import CRS
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
@@ -17,12 +22,16 @@ from pystac.stac_object import STACObjectType
 from pystac.validation import RegisteredValidator
 from pystac.validation.local_validator import get_local_schema_cache
 
-from eemt import catalogue
-from eemt.catalogue import degrees, footprint, time_span
+from eemt import catalogue, figures
+from eemt.catalogue import degrees, footprint, time_span, write_catalogue
+from eemt.config import Site
 from eemt.errors import InputError
 from eemt.grid import Grid, map_crs
-from eemt.map_header import MapHeader
-from eemt.raster import read_grid
+from eemt.map_header import MapHeader, read_header
+from eemt.plan import Plan
+from eemt.raster import read_band, read_grid
+from eemt.thumbnails import Thumbnails
+from stac_extensions import faults
 
 
 @pytest.fixture
@@ -33,6 +42,24 @@ def written(finished, call) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def of_sweep(finished_once, tmp_path_factory) -> Path:
+    """The catalogue of the site with two cases, whose maps are those of the site itself."""
+    folder = shutil.copytree(finished_once.folder, tmp_path_factory.mktemp("sweep") / "ridge")
+    values = json.loads(finished_once.as_json) | {
+        "sweep": {"sun": {"linke": [2]}, "eemt": {"omega": [2.2]}, "combine": "each"}
+    }
+    for case in ("linke~2", "omega~2.2"):
+        shutil.copytree(folder / "maps", folder / case / "maps")
+        shutil.copy(folder / "summary.csv", folder / case)
+    write_catalogue(folder, folder / "catalog.json", "ridge", Site.model_validate(values))
+    return folder / "catalog.json"
+
+
+def parts_of(path: Path) -> list[Path]:
+    return [path, *path.parent.glob("stac/*.json"), *path.parent.glob("*/item.json")]
+
+
 def items_of(path: Path) -> dict[str, pystac.Item]:
     return {item.id: item for item in pystac.Collection.from_file(str(path)).get_items()}
 
@@ -40,10 +67,49 @@ def items_of(path: Path) -> dict[str, pystac.Item]:
 def test_collection_and_items_are_valid_by_the_schemas_that_pystac_ships(written: Path):
     validator = RegisteredValidator.get_validator()
     assert set(get_local_schema_cache()) <= set(validator.schema_cache)  # so that nothing of it is asked for on the net
-    for path in (written, *written.parent.glob("stac/*.json")):
+    for path in parts_of(written):
         content = json.loads(path.read_text())
         kind = STACObjectType.COLLECTION if path == written else STACObjectType.ITEM
         assert validator.validate_core(content, kind, content["stac_version"], path.name)
+
+
+def test_fields_of_extensions_are_those_of_their_specifications(written: Path, of_sweep: Path):
+    for path in (*parts_of(written), *parts_of(of_sweep)):
+        assert list(faults(json.loads(path.read_text()))) == [], path
+
+
+def spoilt(content: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return content | {
+        "properties": content["properties"] | {name.replace("_", ":", 1): v for name, v in fields.items()}
+    }
+
+
+def test_a_wrong_name_or_type_in_an_extension_is_found(written: Path):
+    content = json.loads((written.parent / "stac/eemt_topo_2002.json").read_text())
+    assert list(faults(content)) == []
+    for wrong in (
+        spoilt(content, proj_epsg=32613),
+        spoilt(content, proj_code=32613),
+        spoilt(content, proj_code=None),
+        spoilt(content, proj_shape=[36.5, 44]),
+        spoilt(content, proj_transform=[30.0, 0.0]),
+        spoilt(content, sci_publications=[{"doi": "https://doi.org/10.1/x"}]),
+        spoilt(content, processing_software={"eemt": 1}),
+        spoilt(content, raster_bands=[]),
+        spoilt(content, file_size=3),
+        content | {"stac_extensions": content["stac_extensions"][1:]},
+    ):
+        assert list(faults(wrong))
+    for key, value in {
+        "data_type": "float",
+        "nodata": "NaN",
+        "sampling": "cell",
+        "statistics": {"sd": 1.0},
+        "min": 0,
+    }.items():
+        bands = [content["assets"]["data"]["raster:bands"][0] | {key: value}]
+        assets = content["assets"] | {"data": content["assets"]["data"] | {"raster:bands": bands}}
+        assert list(faults(content | {"assets": assets}))
 
 
 def test_every_map_has_an_item_and_every_link_leads_to_a_file(written: Path, finished):
@@ -82,7 +148,72 @@ def test_item_says_of_a_map_what_the_map_says(written: Path):
     assert item.assets["data"].extra_fields["bands"][1]["name"] == "Jan"
     assert item.assets["data"].media_type == pystac.MediaType.COG
     assert item.properties["eemt:parameters"]["omega"] == 2.63
-    assert ScientificExtension.ext(item).doi == "10.2136/vzj2014.07.0102"
+    (paper,) = ScientificExtension.ext(item).publications
+    assert paper.doi == "10.2136/vzj2014.07.0102" and paper.citation == item_tags(item)["CITATION"]
+    assert item.properties["processing:software"]["eemt"] == json.loads(item_tags(item)["VERSIONS"])["eemt"]
+
+
+def item_tags(item: pystac.Item) -> dict[str, str]:
+    with rasterio.open(item.assets["data"].get_absolute_href()) as source:
+        return source.tags()
+
+
+def test_each_case_of_a_sweep_is_an_item_with_all_its_maps(of_sweep: Path, finished_once):
+    items = items_of(of_sweep)
+    assert [name for name in items if name not in finished_once.maps] == ["linke~2", "omega~2.2"]
+    case = items["linke~2"]
+    assert Path(case.get_self_href()) == of_sweep.parent / "linke~2" / "item.json"
+    assert case.properties["eemt:changes"] == {"linke": 2.0}
+    assert case.properties["title"] == "Maps with linke 2"
+    maps = {name: asset for name, asset in case.assets.items() if asset.has_role("data")}
+    assert list(maps) == finished_once.maps
+    for name, asset in maps.items():
+        assert Path(asset.get_absolute_href()) == of_sweep.parent / "linke~2" / "maps" / f"{name}.tif"
+        assert "_".join(asset.extra_fields[f"eemt:{key}"] for key in ("variable", "method", "year")) == name
+        assert len(RasterExtension.ext(asset).bands) == 13
+    assert {"eemt_topo_2002_style", "summary.csv", "thumbnail"} <= set(case.assets)
+    assert case.common_metadata.start_datetime.year == 2001 and case.common_metadata.end_datetime.year == 2003
+    assert all(Path(asset.get_absolute_href()).is_file() for asset in case.assets.values())
+    summaries = pystac.Collection.from_file(str(of_sweep)).summaries
+    assert summaries.get_list("eemt:method") == ["trad", "topo"]
+
+
+def test_thumbnails_are_small_pictures_of_their_maps_in_shared_colours(of_sweep: Path):
+    items = items_of(of_sweep)
+    collection = pystac.Collection.from_file(str(of_sweep))
+    assert collection.assets["thumbnail"].href == "./stac/eemt_topo_mean.png"
+    for part in (collection, *items.values()):
+        asset = part.assets["thumbnail"]
+        assert asset.roles == ["thumbnail"] and asset.media_type == "image/png"
+        picture = Path(asset.get_absolute_href())
+        assert picture.stat().st_size < 100_000
+        pixels = imread(picture)
+        assert pixels.shape == (36, 44, 4) and np.ptp(pixels[..., 0]) > 0.1
+        name = "eemt_topo_mean" if part is collection or "~" in part.id else part.id
+        with rasterio.open(of_sweep.parent / "maps" / f"{name}.tif") as source:
+            np.testing.assert_array_equal(pixels[..., 3] > 0, source.read_masks(1) > 0)
+    own, case = (Path(items[name].assets["thumbnail"].get_absolute_href()) for name in ("eemt_topo_mean", "linke~2"))
+    assert own.read_bytes() == case.read_bytes()  # of the same map
+
+
+def test_colours_of_a_thumbnail_are_those_of_all_methods(finished_once):
+    plan = Plan(finished_once.settings)
+    folder = finished_once.folder
+    maps = [read_header(folder / "maps" / f"{name}.tif", "test") for name in plan.maps]
+    shade = figures.hillshade(read_band(folder / "dem/dem.tif"), read_grid(folder / "dem/dem.tif"))
+    panels = figures.eemt_panels({m: read_band(folder / f"maps/eemt_{m}_mean.tif") for m in ("trad", "topo")})
+    drawn = Thumbnails(maps, folder / "dem/dem.tif")
+    for panel, method in zip(panels, ("trad", "topo"), strict=True):
+        (known,) = [one for one in maps if one.path.stem == f"eemt_{method}_mean"]
+        found = imread(io.BytesIO(drawn.draw(known)))
+        np.testing.assert_allclose(found, figures.drape(panel, shade), atol=0.51 / 255)
+
+
+def test_each_asset_has_a_role_and_a_media_type(written: Path, of_sweep: Path):
+    for path in (written, of_sweep):
+        for part in (pystac.Collection.from_file(str(path)), *items_of(path).values()):
+            for asset in part.assets.values():
+                assert set(asset.roles) <= {"data", "metadata", "thumbnail", "overview", "style"} and asset.media_type
 
 
 def test_time_is_of_the_years_and_of_all_of_them_in_a_statistic(written: Path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pystac
 import pytest
 import rasterio
 
@@ -16,7 +19,9 @@ from executors.runs import Run, clip_config
 pytestmark = pytest.mark.workflow
 
 Planned = Callable[..., dict[str, int]]
-OUTPUTS = {"parts": False, "over_years": ["mean"], "report": False, "catalogue": False, "crate": False}
+OUTPUTS = {"parts": False, "over_years": ["mean"]}
+# what names all cases, and is written anew from what there is when one comes or goes
+NAMES_CASES = dict.fromkeys(["sweep", "catalogue_clip", "crate"], 1)
 SWEEP: dict[str, Any] = {"sun": {"linke": [2, 3]}, "eemt": {"omega": [2.2, 2.63]}}
 CASES = ["", "linke~2_omega~2.2", "linke~2", "omega~2.2"]
 
@@ -84,26 +89,64 @@ def test_a_case_equals_a_run_with_its_parameters(swept: Run, fresh: Callable[...
 def test_another_value_of_the_sun_makes_its_sun_maps_and_what_follows_alone(swept: Run, planned: Planned, site: Any):
     more = {**SWEEP, "sun": {"linke": [2, 3, 4]}}
     jobs = planned_of(planned, swept, site(more))
-    assert jobs == {"sun_monthly": 1, "transfer": 2, "maps_clip": 2, "summary": 2, "sweep": 1}
+    assert jobs == {"sun_monthly": 1, "transfer": 2, "maps_clip": 2, "summary": 2, **NAMES_CASES}
 
 
 def test_another_value_of_the_energy_leaves_the_sun_alone(swept: Run, planned: Planned, site: Any):
     more = {**SWEEP, "eemt": {"omega": [2.2, 2.63, 3.0]}}
-    assert planned_of(planned, swept, site(more)) == {"transfer": 2, "maps_clip": 2, "summary": 2, "sweep": 1}
+    assert planned_of(planned, swept, site(more)) == {"transfer": 2, "maps_clip": 2, "summary": 2, **NAMES_CASES}
 
 
 def test_another_key_leaves_what_is_there(swept: Run, planned: Planned, site: Any):
     more = {**SWEEP, "climate": {"lapse_tmin": [6.5, 5]}}
-    assert planned_of(planned, swept, site(more)) == {"transfer": 4, "maps_clip": 4, "summary": 4, "sweep": 1}
+    assert planned_of(planned, swept, site(more)) == {"transfer": 4, "maps_clip": 4, "summary": 4, **NAMES_CASES}
 
 
 @pytest.mark.parametrize(
     "less", [{**SWEEP, "sun": {"linke": [3]}}, {**SWEEP, "sun": {"linke": [2]}}, {"eemt": {"omega": [2.2]}}]
 )
-def test_one_value_less_computes_nothing(swept: Run, planned: Planned, site: Any, less: dict[str, Any]):
-    # but for the page that compares what is left
-    assert planned_of(planned, swept, site(less)) == {"sweep": 1}
-    assert planned_of(planned, swept, site({})) == {}
+def test_one_value_less_schedules_no_sun_energy_map_or_summary(
+    swept: Run, planned: Planned, site: Any, less: dict[str, Any]
+):
+    # what names the cases must not go on naming one that is not asked for
+    assert planned_of(planned, swept, site(less)) == NAMES_CASES
+
+
+def test_no_sweep_any_more_computes_nothing(swept: Run, planned: Planned, site: Any):
+    # the report links to no sweep then
+    assert planned_of(planned, swept, site({})) == dict.fromkeys(["report", "catalogue_clip", "crate"], 1)
+
+
+def test_maps_of_a_value_less_stay_and_pages_no_longer_show_it(swept: Run, site: Any, tmp_path: Path, planned: Planned):
+    shutil.copytree(swept.folder, tmp_path, dirs_exist_ok=True)
+    run = Run(tmp_path)
+    before = run.written()
+    assert "linke~2" in run.result("catalog.json").read_text()
+    run.configure(site({**SWEEP, "sun": {"linke": [3]}}))
+    done = run.snakemake()
+    assert done.returncode == 0, done.stdout
+    after = run.written()
+    assert set(after) == set(before)
+    again = {Path(name).relative_to("results/clip") for name in before if before[name] != after[name]}
+    assert {path.parts[0] for path in again if path.name not in {"item.json", "thumbnail.png"}} == {
+        "catalog.json", "stac", "sweep.csv", "sweep.parquet", "sweep.html", "ro-crate-metadata.json"
+    }  # fmt: skip
+    for name in ("sweep.csv", "catalog.json"):
+        assert "linke~2" not in run.result(name).read_text()
+    assert planned(run) == {}
+
+
+def test_pages_and_catalogue_lead_to_each_other_and_to_the_cases(swept: Run):
+    report, sweep = (swept.result(name).read_text(encoding="utf-8") for name in ("report.html", "sweep.html"))
+    for page in (report, sweep):
+        links = re.findall(r'<a href="([a-z]+\.[a-z]+)"', page)
+        assert {"summary.csv", "catalog.json"} <= set(links)
+        assert all(swept.result(name).is_file() for name in links)
+    assert 'href="sweep.html"' in report and 'href="report.html"' in sweep
+    items = {item.id: item for item in pystac.Collection.from_file(str(swept.result("catalog.json"))).get_items()}
+    assert {name for name in items if "~" in name} == {case for case in CASES if case}
+    for name, asset in items["linke~2"].assets.items():
+        assert Path(asset.get_absolute_href()).is_file(), name
 
 
 def test_cases_in_one_job_are_what_they_are_alone(swept: Run, fresh: Callable[..., Run], site: Any, planned: Planned):
@@ -123,23 +166,23 @@ def test_cases_in_one_job_are_what_they_are_alone(swept: Run, fresh: Callable[..
         assert np.nanmin(eemt(run, sun)[0] - alone[0]) > 0.01
     more = site({**three, "sun": {"linke": [2, 3, 4]}})
     assert planned_of(planned, run, more) == {
-        "sun_monthly": 1, "transfer_clip_5": 1, "transfer_clip_6": 1, "maps_clip": 3, "summary": 3, "sweep": 1
+        "sun_monthly": 1, "transfer_clip_5": 1, "transfer_clip_6": 1, "maps_clip": 3, "summary": 3, **NAMES_CASES
     }  # fmt: skip
-    assert planned_of(planned, run, site({**SWEEP, "eemt": {"omega": [2.2]}, "together": 2})) == {"sweep": 1}
+    assert planned_of(planned, run, site({**SWEEP, "eemt": {"omega": [2.2]}, "together": 2})) == NAMES_CASES
 
 
 def test_samples_share_the_sun_where_only_energy_differs(swept: Run, planned: Planned, site: Any):
     sampled = {"samples": 2, "sun": {"linke": {"low": 2, "high": 4}}, "eemt": {"omega": {"low": 2.2, "high": 3.2}}}
     jobs = planned_of(planned, swept, site(sampled))
     # two points and two others, each with the other's sun and the other's omega
-    assert jobs == {"sun_monthly": 4, "transfer": 8, "maps_clip": 8, "summary": 8, "sweep": 1}
+    assert jobs == {"sun_monthly": 4, "transfer": 8, "maps_clip": 8, "summary": 8, **NAMES_CASES}
 
 
 def test_a_table_of_cases(swept: Run, planned: Planned, site: Any):
     table = swept.folder / "config/cases.csv"
     table.write_text("linke,omega,npp_split\n2,2.2,\n4,,warmth\n")
     jobs = planned_of(planned, swept, site({"table": "config/cases.csv"}))
-    assert jobs == {"sun_monthly": 1, "transfer": 1, "maps_clip": 1, "summary": 1, "sweep": 1}
+    assert jobs == {"sun_monthly": 1, "transfer": 1, "maps_clip": 1, "summary": 1, **NAMES_CASES}
     table.write_text("linke,omega\n2,2.2\n4,22\n")
     swept.configure(site({"table": "config/cases.csv"}))
     done = swept.snakemake("--dry-run")

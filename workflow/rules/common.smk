@@ -11,7 +11,7 @@ from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
 from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
-from eemt.inventory import BESIDE
+from eemt.inventory import BESIDE, CASE_ITEM, CASE_THUMBNAIL, CATALOGUE
 from eemt.plan import RASTERS, Plan, folder, rasters_of
 from eemt.provenance import remember_command
 
@@ -296,9 +296,26 @@ def compared_maps(wildcards):
 
 
 def with_styles(wildcards):
-    """List a site's maps and their styles."""
-    maps = maps_of_case(wildcards)
-    return maps + [map.removesuffix(".tif") + ".qml" for map in maps]
+    """List the maps of a site, and of a sweep's cases, and their styles."""
+    site = PLANS[wildcards.site]
+    return [
+        f"results/{wildcards.site}{case}/maps/{name}.{kind}"
+        for case in or_stop(getattr, site, "cases")
+        for name in site.maps
+        for kind in ("tif", "qml")
+    ]
+
+
+def catalogue_of(site):
+    """List what a site's catalogue is made of: an item a map, and one a case of a sweep, each with its picture."""
+    names = [CATALOGUE]
+    names += [
+        f"stac/{map}.{kind}" for map in PLANS[site].maps for kind in ("json", "png")
+    ]
+    cases = [case[1:] for case in or_stop(getattr, PLANS[site], "cases") if case]
+    return names + [
+        f"{case}/{name}" for case in cases for name in (CASE_ITEM, CASE_THUMBNAIL)
+    ]
 
 
 def ground_of_site(wildcards):
@@ -329,7 +346,7 @@ def results_of(site):
     names = [f"maps/{name}.{kind}" for name in plan.maps for kind in ("tif", "qml")]
     names += ["summary.csv", "sun/monthly_global.tif"]
     names += ["report.html"] if outputs.report else []
-    names += ["catalog.json"] if outputs.catalogue else []
+    names += [CATALOGUE] if outputs.catalogue else []
     names += [*stack_of_site(site), *zones_of_site(site)]
     cases = or_stop(getattr, plan, "cases")
     if plan.is_swept:
@@ -352,13 +369,13 @@ def beside_pages(wildcards):
 
 def described_of_site(wildcards):
     """List what a site's crate describes."""
-    items = [
-        f"results/{wildcards.site}/stac/{name}.json"
-        for name in PLANS[wildcards.site].maps
-    ]
     settings = SITES[wildcards.site]
     has_items = settings.outputs.catalogue and settings.has_climate
-    return [*results_of(wildcards.site), *(items if has_items else [])]
+    items = catalogue_of(wildcards.site) if has_items else []
+    return [
+        *results_of(wildcards.site),
+        *(f"results/{wildcards.site}/{name}" for name in items if name != CATALOGUE),
+    ]
 
 
 def wanted_results():

@@ -237,7 +237,7 @@ rule stack:
         " > {log:q} 2>&1"
 
 
-for site, site_plan in PLANS.items():
+for site, settings in SITES.items():
 
     rule:
         name:
@@ -246,28 +246,30 @@ for site, site_plan in PLANS.items():
             with_styles,
             ground_of_site,
             climate_records,
+            of_all_cases("results/{site}{case}/summary.csv"),
         output:
-            catalogue="<results>/{site}/catalog.json",
-            of_maps=[f"<results>/{{site}}/stac/{map}.json" for map in site_plan.maps],
+            [f"<results>/{{site}}/{name}" for name in catalogue_of(site)],
         log:
             "<logs>/{site}/catalogue.log",
         benchmark:
             "<benchmarks>/{site}/catalogue.tsv"
         wildcard_constraints:
             site=site,
+        # the table of a sweep is the user's own file
+        localrule: IN_STORAGE and settings.sweep.table is not None
         threads: 1
         resources:
             mem_mb=growing(2000),
             runtime=growing(20),
         params:
-            results=subpath(output.catalogue, parent=True),
-            settings=own_settings_as_json,
+            results=subpath(output[0], parent=True),
+            settings=settings_as_json,
             algorithm=ALGORITHMS["catalogue"],
         message:
             "{wildcards.site}: STAC catalogue"
         shell:
             "eemt catalogue {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
-            " --out {output.catalogue:q} > {log:q} 2>&1"
+            " --out {output[0]:q} > {log:q} 2>&1"
 
 
 rule crate:
