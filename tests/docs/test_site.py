@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from browser import DESK, PHONE, assert_fits, needs_browser
 from docs.pages import PAGES
 from sites import ROOT
 
@@ -84,6 +85,12 @@ def test_functions_of_the_library_stand_with_their_units(pages: dict[Path, str])
         assert re.search(rf'id="eemt\.energy\.\w+\.{name}"', energy), name
     assert "[MJ m-2 month-1]" in energy
     assert "]_" not in energy
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_pages_fit_a_phone_and_a_desk_and_show_their_pictures(pages: dict[Path, str], tmp_path: Path, width: int):
+    assert_fits(list(pages), tmp_path, width)
 
 
 def test_nothing_of_the_making_is_on_the_site(site: Path):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import rasterio
 
+from browser import DESK, PHONE, assert_fits, needs_browser
 from eemt import citations, origins, pictures, raster, report
 from eemt.climate.daymet.source import CITATION
 from eemt.climate.join import TIME_ENCODING
@@ -296,6 +297,17 @@ def test_page_links_to_what_stands_beside_it(results, tmp_path):
     assert dict(links.findall(out.read_text())) == {"zones.gpkg": "zones with their means"}
     report.write_report(folder, out, "ridge", configured(), beside=[])
     assert 'class="links"' not in out.read_text()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_page_fits_a_phone_and_a_desk_and_shows_its_pictures(page, tmp_path, width):
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    assert_fits([path], tmp_path, width)
+    path.write_text(page.replace("<h2 ", '<div style="width: 1300px">wide</div><h2 ', 1), encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"report\.html is 13\d\d wide"):
+        assert_fits([path], tmp_path, width)
 
 
 def test_hostile_names_are_shown_not_run(results, tmp_path):

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from browser import DESK, PHONE, assert_fits, needs_browser
 from eemt.comparison import compare
 from eemt.errors import InputError
 from eemt.grid import Grid
@@ -75,6 +76,15 @@ def test_page_links_back_to_the_report_and_to_what_stands_beside_it(few):
     write_page(folder, out, "here", compare(folder, "here", settings), ["report.html", "catalog.json", "sweep.html"])
     assert links.findall(out.read_text())[:3] == ["report.html", "sweep.csv", "catalog.json"]
     assert 'see its <a href="report.html">report</a>' in out.read_text()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_pages_fit_a_phone_and_a_desk_and_show_their_pictures(few, sampled, tmp_path, width):
+    paths = [tmp_path / f"{name}.html" for name in ("few", "sampled")]
+    for path, (_, _, html) in zip(paths, (few, sampled), strict=True):
+        path.write_text(html, encoding="utf-8")
+    assert_fits(paths, tmp_path, width)
 
 
 def test_every_picture_is_whole_and_described(sampled):
