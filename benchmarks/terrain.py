@@ -1,7 +1,8 @@
-"""The terrains that are measured on."""
+"""The terrains that are measured on; ``python -m benchmarks.terrain 2048 --folder data`` writes one."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import matplotlib.cbook
@@ -55,3 +56,17 @@ def _to_utm(longitude: float, latitude: float) -> tuple[float, float]:
 
     x, y = Transformer.from_crs("EPSG:4326", CRS, always_xy=True).transform(longitude, latitude)
     return float(x), float(y)
+
+
+def main() -> None:
+    """Write a DEM of a size that is asked for."""
+    parser = argparse.ArgumentParser(description="Write the Jacksboro DEM on a finer grid, as a GeoTIFF.")
+    parser.add_argument("cells", type=int, help="rows and columns")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where to, this folder by default")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    print(write_jacksboro(args.folder, args.cells))
+
+
+if __name__ == "__main__":
+    main()

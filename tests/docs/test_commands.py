@@ -21,7 +21,7 @@ from eemt.cli import COMMANDS as STAGES
 from eemt.config import SECTIONS, Config, Site
 from sites import NORMALS, ROOT
 
-CHECKOUT = ("CITATION.cff", "Makefile", "config", "docs", "profiles", "workflow")
+CHECKOUT = ("CITATION.cff", "Makefile", "benchmarks", "config", "docs", "profiles", "workflow")
 FILES = {"csv", "yaml"}
 # pages that go on where another one has ended
 GOES_ON = {"docs/outputs.md": "docs/your-own-dem.md"}
@@ -183,6 +183,11 @@ def test_keys_of_the_configuration_that_a_page_shows_are_there(page: Path):
                     SECTIONS[section].model_validate({**required(section), **values})
                 else:
                     assert section in {*Site.model_fields, *Config.model_fields}, f"{block}: {section}"
+
+
+def test_config_that_the_page_on_a_cluster_shows_is_the_example():
+    shown = [block.text for block in blocks(ROOT / "docs/examples/cluster.md") if block.language == "yaml"]
+    assert list(map(yaml.safe_load, shown)) == [yaml.safe_load((ROOT / "config/examples/jacksboro.yaml").read_text())]
 
 
 def required(section: str) -> dict[str, object]:
