@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +16,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pystac
 import pytest
 import rasterio
 import xarray as xr
 import yaml
 from rio_cogeo.cogeo import cog_validate
+from rocrate.rocrate import ROCrate
 
+from browser import CHROMIUM, DESK, PHONE, assert_fits
 from eemt.grid import Grid
 from eemt.raster import read_band, read_grid, write_geotiff
 from executors.runs import SNAKEMAKE, Run, clip_config
 from sites import CLIMATE, ROOT
+from stac_extensions import faults
 
 pytestmark = pytest.mark.workflow
 
@@ -57,6 +63,41 @@ def test_maps_open_as_they_should(finished: Run, clip: Path):
                     assert set(source.units) == {"MJ m-2"}
                     assert np.isnan(source.nodata)
                     assert "Rasmussen" in source.tags()["CITATION"]
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="GDAL's own programs are not installed")
+def test_another_gdal_such_as_that_of_qgis_reads_maps_with_their_bands_units_and_statistics(finished: Run):
+    def told_of(name: str) -> dict[str, Any]:
+        words = ["gdalinfo", "-json", str(finished.result(name))]
+        return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    mean = "maps/eemt_topo_mean.tif"
+    for name in (mean, "sun/monthly_global.tif", "terrain/slope.tif", "wetness/area.tif", "dem/dem.tif"):
+        told = told_of(name)
+        assert told["driverShortName"] == "GTiff" and "UTM zone 13N" in told["coordinateSystem"]["wkt"]
+        assert all(band["description"] and band["unit"] for band in told["bands"])
+        assert all(np.isnan(float(band["noDataValue"])) for band in told["bands"])
+    told = told_of(mean)
+    assert [band["description"].split()[-1] for band in told["bands"]][:3] == ["year", "Jan", "Feb"]
+    assert float(told["bands"][0]["metadata"][""]["STATISTICS_MEAN"]) == pytest.approx(
+        float(np.nanmean(read_band(finished.result(mean)))), rel=1e-5
+    )
+
+
+def test_catalogue_crate_and_report_open_in_their_tools(finished: Run, tmp_path: Path):
+    site = pystac.Collection.from_file(str(finished.result("catalog.json")))
+    items = list(site.get_items())
+    assert len(items) == 18
+    for item in items:
+        assert list(faults(item.to_dict(include_self_link=False))) == []
+        with rasterio.open(item.assets["data"].get_absolute_href()) as source:
+            assert source.crs.to_string() == item.properties["proj:code"]
+    crate = ROCrate(str(finished.result("")))
+    assert crate.dereference("maps/eemt_topo_mean.tif")["sha256"]
+    assert crate.dereference("stac/eemt_topo_mean.png")["sha256"]
+    if CHROMIUM:
+        for width in (PHONE, DESK):
+            assert_fits([finished.result("report.html")], tmp_path, width)
 
 
 def test_energies_lie_where_published_ones_do(finished: Run):

@@ -306,10 +306,9 @@ def with_styles(wildcards):
     ]
 
 
-def catalogue_of(site):
-    """List what a site's catalogue is made of: an item a map, and one a case of a sweep, each with its picture."""
-    names = [CATALOGUE]
-    names += [
+def items_of(site):
+    """List what the catalogue of a site leads to: an item a map, and one a case of a sweep, each with its picture."""
+    names = [
         f"stac/{map}.{kind}" for map in PLANS[site].maps for kind in ("json", "png")
     ]
     cases = [case[1:] for case in or_stop(getattr, PLANS[site], "cases") if case]
@@ -371,10 +370,10 @@ def described_of_site(wildcards):
     """List what a site's crate describes."""
     settings = SITES[wildcards.site]
     has_items = settings.outputs.catalogue and settings.has_climate
-    items = catalogue_of(wildcards.site) if has_items else []
+    items = items_of(wildcards.site) if has_items else []
     return [
         *results_of(wildcards.site),
-        *(f"results/{wildcards.site}/{name}" for name in items if name != CATALOGUE),
+        *(f"results/{wildcards.site}/{name}" for name in items),
     ]
 
 

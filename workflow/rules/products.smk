@@ -248,7 +248,8 @@ for site, settings in SITES.items():
             climate_records,
             of_all_cases("results/{site}{case}/summary.csv"),
         output:
-            [f"<results>/{{site}}/{name}" for name in catalogue_of(site)],
+            catalogue="<results>/{site}/catalog.json",
+            of_maps=[f"<results>/{{site}}/{name}" for name in items_of(site)],
         log:
             "<logs>/{site}/catalogue.log",
         benchmark:
@@ -262,14 +263,14 @@ for site, settings in SITES.items():
             mem_mb=growing(2000),
             runtime=growing(20),
         params:
-            results=subpath(output[0], parent=True),
+            results=subpath(output.catalogue, parent=True),
             settings=settings_as_json,
             algorithm=ALGORITHMS["catalogue"],
         message:
             "{wildcards.site}: STAC catalogue"
         shell:
             "eemt catalogue {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
-            " --out {output[0]:q} > {log:q} 2>&1"
+            " --out {output.catalogue:q} > {log:q} 2>&1"
 
 
 rule crate:
