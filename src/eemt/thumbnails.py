@@ -17,7 +17,7 @@ from eemt.map_header import MapHeader
 from eemt.qml import OVER_YEARS, RAMPS
 from eemt.results import shown_grid
 
-SIDE = 256  # pixels of the longer side
+SIDE = 200  # pixels of the longer side
 
 
 class Thumbnails:
