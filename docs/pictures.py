@@ -5,6 +5,11 @@ r"""Take pictures of a worked example out of the report of a finished run.
 
     python docs/pictures.py results/boulder/report.html docs/images/boulder maps="EEMT over" changes="What the" \
         months="The year" aspect="Mean EEMT" elevation="EEMT against" sun="Clear-sky" wetness="How topography"
+
+and of docs/images/cluster:
+
+    python docs/pictures.py results/jacksboro/report.html docs/images/cluster maps="EEMT over" changes="What the" \
+        elevation="EEMT against"
 """
 
 from __future__ import annotations
