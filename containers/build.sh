@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build an image:  containers/build.sh [base|core|docs|test] [TAG]
+# Build an image:  containers/build.sh [base|core|docs|test|web] [TAG]
 #
 #   BASE_IMAGE    another base, such as local/debian:12 where no registry is reached
 #   BUILD_OPTIONS more words for `docker build`, such as --network=host
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 target=${1:-core}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-case $target in docs | test) name=$target ;; *) name=eemt ;; esac # as compose.yaml names them
+case $target in docs | test | web) name=$target ;; *) name=eemt ;; esac # as compose.yaml names them
 tag=${2:-eemt/$name:$version}
 
 # BuildKit comes with docker-buildx, or inside clients before 23; take the first client that has it

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +16,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+import rasterio
 from fastapi.testclient import TestClient
+from rasterio.warp import transform_bounds
+from sqlalchemy import select
 
 from eemt.service.app import create_app
 from eemt.service.database import Database
+from eemt.service.jobs import folder
+from eemt.service.models import Job, User, now
+from eemt.service.service import Service
 from eemt.service.settings import PREFIX, Settings
+from executors.runs import Run, clip_config
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +129,79 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def clip_results(clip: Path, fresh: Callable[..., Run]) -> Path:
+    """What the workflow makes of the clip, with two zones: the folder of the site."""
+    with rasterio.open(clip) as source:
+        west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    middle = (west + east) / 2
+    halves = {"west": (west, middle), "east": (middle, east)}
+    zones = {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "properties": {"half": name},
+                "geometry": {
+                    "type": "Polygon",
+                    "coordinates": [[[left, south], [right, south], [right, north], [left, north], [left, south]]],
+                },
+            }
+            for name, (left, right) in halves.items()
+        ],
+    }
+    config = clip_config(str(clip), tile_size=40)
+    run = fresh("service", config)
+    (run.folder / "zones.geojson").write_text(json.dumps(zones))
+    config["sites"]["clip"] |= {"zones": {"file": "zones.geojson", "id": "half"}, "eemt": {"methods": ["trad", "topo"]}}
+    run.configure(config)
+    done = run.snakemake()
+    assert done.returncode == 0, done.stdout
+    return run.folder / "results/clip"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that is in the database as finished, and its folder."""
+
+    id: str
+    folder: Path
+
+    @property
+    def address(self) -> str:
+        return f"/api/v1/jobs/{self.id}"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results/clip"
+
+
+@pytest.fixture
+def finished(client: TestClient, clip_results: Path) -> Finished:
+    """A completed job of the one user, with the results of the clip."""
+    return finish_job(client.app.state.service, clip_results)
+
+
+def finish_job(service: Service, results: Path, **differs: object) -> Finished:
+    """Add a job to a service's database as if it had run."""
+    with service.database.session() as session:
+        about = {
+            "user_id": session.scalars(select(User.id).order_by(User.created)).first(),
+            "name": "clip",
+            "kind": "eemt",
+            "state": "completed",
+            "settings": {"dem": {"source": "glo30", "bbox": [-105.3, 39.9, -105.2, 40.0]}},
+            "config": "sites: {}\n",
+            "started": now(),
+            "finished": now(),
+        }
+        job = Job(**(about | differs))
+        session.add(job)
+        session.flush()
+    place = folder(service.settings, job.id)
+    for name in ("logs", "results"):
+        (place / name).mkdir(parents=True)
+    shutil.copytree(results, place / "results" / job.name)
+    return Finished(job.id, place)

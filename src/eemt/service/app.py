@@ -9,8 +9,8 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from eemt import __version__
-from eemt.service import metrics, pages, problems, security
-from eemt.service.api import accounts, jobs, results, system, uploads
+from eemt.service import described, logs, metrics, pages, problems, security
+from eemt.service.api import accounts, jobs, planning, results, system, uploads
 from eemt.service.service import Service
 from eemt.service.settings import Settings
 
@@ -40,11 +40,13 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    for part in (jobs, uploads, results, accounts, system):
+    for part in (jobs, planning, uploads, results, accounts, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)  # /health and /metrics
     pages.install(app)
     # the last one added is the first that a request passes
     metrics.install(app)
     security.install(app, service)
+    described.install(app, settings)
+    logs.install(app)
     return app

@@ -61,7 +61,7 @@ class Database:
         """
         try:
             with self.engine.begin() as connection:
-                config = _config(connection)
+                config = config_of(connection)
                 present = MigrationContext.configure(connection).get_current_heads()
                 known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
                 if not known.issuperset(present):
@@ -115,7 +115,8 @@ def _engine(address: str) -> Engine:
     return engine
 
 
-def _config(connection: Connection) -> Config:
+def config_of(connection: Connection | None) -> Config:
+    """Return what Alembic needs to know to change the database behind a connection."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from eemt.service.models import FINISHED, Event, Job, JobUpload, RuleProgress, State, now
 from eemt.service.problems import Problem
@@ -109,7 +109,8 @@ def page(
     search : str, optional
         Part of the name.
     """
-    query = select(Job).where(Job.deleted.is_(None))
+    # what was asked for is long, and not shown in a list
+    query = select(Job).options(defer(Job.config), defer(Job.settings)).where(Job.deleted.is_(None))
     if user_id is not None:
         query = query.where(Job.user_id == user_id)
     if wanted := list(states):

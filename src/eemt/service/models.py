@@ -157,11 +157,13 @@ class Job(Base):
     finished: Mapped[datetime | None]
     last_sign: Mapped[datetime | None]  # of life
     process: Mapped[dict[str, Any] | None]  # of the supervisor: pid, when it started, the machine's boot
+    returns: Mapped[int] = mapped_column(default=0)  # into the queue, in a row, since its process was lost
     cancel: Mapped[datetime | None]  # when cancelling was asked for
     steps_done: Mapped[int] = mapped_column(default=0)
     steps_total: Mapped[int] = mapped_column(default=0)
     message: Mapped[str | None] = mapped_column(Text)  # why it failed, with the failing rule's last lines
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # on disk
+    expected: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes that it will have, as estimated
     events_read: Mapped[int] = mapped_column(BigInteger, default=0)  # of the events' file, in bytes
     removed: Mapped[datetime | None]  # when the files were; the record stays
     deleted: Mapped[datetime | None]  # by its user: no longer listed
@@ -226,4 +228,5 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     holder: Mapped[str] = mapped_column(String(64))
     where: Mapped[str] = mapped_column(String(255))  # host and pid, for people
+    process: Mapped[dict[str, Any] | None]  # as in jobs
     expires: Mapped[datetime]

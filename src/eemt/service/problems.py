@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -23,6 +23,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "not-allowed": (403, "Not allowed"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
+    "too-slow": (408, "Took too long to arrive"),
     "conflict": (409, "Not in this state"),
     "key-used-otherwise": (409, "The idempotency key was used for another request"),
     "wrong-offset": (409, "The piece does not follow what is there"),
@@ -85,24 +86,28 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return members if self.errors is None else members | {"errors": self.errors}
 
 
-def response(request: Request, problem: Problem) -> JSONResponse:
-    """Answer a request with a problem."""
-    return JSONResponse(problem.body(request.url.path), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+def response(request: Request, problem: Problem) -> Response:
+    """Answer a request with a problem: programs with JSON, browsers that ask for a page with one."""
+    application = request.scope.get("app")
+    page_of = getattr(application.state, "problem_page", None) if application else None
+    page: Response | None = page_of(request, problem) if page_of else None
+    body = problem.body(request.url.path)
+    return page or JSONResponse(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of an application with a problem."""
 
     @app.exception_handler(Problem)
-    def own(request: Request, problem: Problem) -> JSONResponse:
+    def own(request: Request, problem: Problem) -> Response:
         return response(request, problem)
 
     @app.exception_handler(InputError)
-    def of_input(request: Request, error: InputError) -> JSONResponse:
+    def of_input(request: Request, error: InputError) -> Response:
         return response(request, Problem("invalid", str(error)))
 
     @app.exception_handler(RequestValidationError)
-    def of_validation(request: Request, error: RequestValidationError) -> JSONResponse:
+    def of_validation(request: Request, error: RequestValidationError) -> Response:
         # the first part of a location says where in the request: body, query, path
         errors = [
             {"field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]), "message": item["msg"]}
@@ -112,7 +117,7 @@ def install(app: FastAPI) -> None:
         return response(request, Problem("invalid", f"{first['field']}: {first['message']}", errors))
 
     @app.exception_handler(HTTPException)
-    def of_framework(request: Request, error: HTTPException) -> JSONResponse:
+    def of_framework(request: Request, error: HTTPException) -> Response:
         names = {status: name for name, (status, _) in reversed(TYPES.items())}
         name = names.get(error.status_code, "failed" if error.status_code >= 500 else "bad-request")
         problem = Problem(name, str(error.detail), headers=dict(error.headers or {}))
@@ -121,11 +126,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(PoolTimeoutError)
-    def of_database(request: Request, _: Exception) -> JSONResponse:
+    def of_database(request: Request, _: Exception) -> Response:
         problem = Problem("unavailable", "The database does not answer; try again.", headers={"Retry-After": "5"})
         return response(request, problem)
 
     @app.exception_handler(Exception)
-    def of_us(request: Request, _: Exception) -> JSONResponse:
+    def of_us(request: Request, _: Exception) -> Response:
         # what it was stands in the log, with a traceback; callers learn nothing of it
         return response(request, Problem("failed", "The service failed; its log says why."))

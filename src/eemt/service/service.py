@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from eemt.service import accounts
 from eemt.service.database import Database
 from eemt.service.hub import Hub
 from eemt.service.lease import Lease
 from eemt.service.queue import Queue
 from eemt.service.retention import Cleaner
 from eemt.service.settings import Settings
+from eemt.service.uploads import Uploads
 
 
 class Service:
@@ -19,7 +21,8 @@ class Service:
         self.database = Database(settings.database)
         self.lease = Lease(self.database)
         self.hub = Hub(self.database)
-        self.queue = Queue(settings, self.database)
+        self.queue = Queue(settings, self.database, self.lease)
+        self.uploads = Uploads(settings, self.database)
         self.cleaner = Cleaner(settings, self.database)
 
     def start(self) -> None:
@@ -31,14 +34,17 @@ class Service:
             When the database cannot be used, or another server has its queue.
         """
         self.database.upgrade()
+        accounts.prepare(self.settings, self.database)
         self.lease.take()
         self.hub.start()
         self.queue.start()
+        self.uploads.start()
         self.cleaner.start()
 
     def stop(self) -> None:
         """Stop in the opposite order; running jobs go on or end as the settings say."""
         self.cleaner.stop()
+        self.uploads.stop()
         self.queue.stop()
         self.hub.stop()
         self.lease.give_back()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         (), description="Names in addresses that are answered beside those of host and public_url; others are refused"
     )
     proxies: tuple[str, ...] = Field((), description="Addresses of proxies whose X-Forwarded headers are believed")
+    metrics_from: tuple[str, ...] = Field(
+        (), description="Networks, such as 10.0.0.0/8, that read /metrics without a token, as this machine does"
+    )
     accounts: bool | None = Field(
         None, description="Whether users sign in; without a value, where host is not this machine's own address"
     )
@@ -75,6 +78,9 @@ class Settings(BaseSettings):
     queued_of_user: int = Field(200, ge=1, description="Jobs of one user that may wait")
     stall_hours: float = Field(6.0, gt=0, description="Time without a sign of life after which a job is ended as hung")
     longest_hours: float = Field(168.0, gt=0, description="Time after which a running job is ended")
+    grace_seconds: float = Field(
+        60.0, ge=0, description="Time that a job has to end in, and to cancel what it has on a cluster, before it is killed"
+    )
     at_stop: Literal["leave", "end"] = Field(
         "leave", description="Whether running jobs go on when the service stops (it takes them up again), or end"
     )
@@ -86,6 +92,10 @@ class Settings(BaseSettings):
     upload_cells: int = Field(400_000_000, ge=1, description="Most cells of an elevation model")
     source_hosts: tuple[str, ...] = Field((), description="Hosts that elevation may be fetched from by address")
     requests_a_minute: int = Field(1200, ge=1, description="Requests of one user or address a minute")
+    request_seconds: float = Field(30.0, gt=0, description="Time in which a request arrives, but for pieces of uploads")
+    chunk_seconds: float = Field(900.0, gt=0, description="Time in which a piece of an upload arrives")
+    connections: int = Field(2000, ge=10, description="Connections at the same time; more are refused")
+    streams_of_user: int = Field(100, ge=1, description="Streams of events of one user or address at the same time")
     logins_a_quarter: int = Field(10, ge=1, description="Failed logins for a name or from an address in 15 minutes")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts")
     token_days: float = Field(90.0, gt=0, description="How long an API token lasts, where none is said; at most, too")
@@ -116,6 +126,13 @@ class Settings(BaseSettings):
         if path := os.environ.get(PREFIX + "FILE"):
             sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=path))
         return tuple(sources)
+
+    @field_validator("metrics_from")
+    @classmethod
+    def _networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            ipaddress.ip_network(name)
+        return names
 
     @model_validator(mode="after")
     def _with_accounts_where_others_are(self) -> Settings:

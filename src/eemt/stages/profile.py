@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import eemt
 from eemt.errors import InputError
@@ -113,6 +114,20 @@ def find_profile(name: str) -> Path:
     if name not in known:
         raise InputError(f"profile: {name} is not known; there are {', '.join(known)}")
     return known[name]
+
+
+def read_profile(folder: Path) -> dict[str, Any] | None:
+    """Return what a profile's file says, or None where there is none that can be read."""
+    import yaml
+
+    for path in sorted(folder.iterdir()):
+        if ANY_PROFILE.fullmatch(path.name):
+            try:
+                found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                return None
+            return found if isinstance(found, dict) else None
+    return None
 
 
 def site_profile(name: str, folder: Path, site: dict[str, str], image: str | None) -> str:

@@ -1,0 +1,32 @@
+"""``eemt restore``: a backup put back, on this machine or another."""
+
+from __future__ import annotations
+
+import argparse
+
+from eemt.errors import InputError
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check the backup and put it back."""
+    try:
+        from eemt.service.restore import check, restore
+        from eemt.service.settings import load_settings
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
+    if args.check:
+        contents = check(args.source)
+        print(f"{args.source}: whole; of {contents.at}, {contents.rows.get('jobs', 0)} jobs, {contents.files} files")
+        return
+    settings = load_settings(**({"folder": args.folder} if args.folder else {}))
+    restored = restore(settings, args.source, args.force)
+    contents = restored.contents
+    print(f"restored: {contents.rows.get('jobs', 0)} jobs and {contents.rows.get('users', 0)} users of {contents.at}")
+    for number, what in (
+        (restored.again, "jobs were waiting or running and wait now"),
+        (restored.failed, "of those cannot begin again, since their inputs were not in the backup"),
+        (restored.without_files, "finished jobs are without results, which were not in the backup"),
+        (restored.uploads_gone, "uploads were not in the backup"),
+    ):
+        if number:
+            print(f"{number} {what}")
