@@ -26,7 +26,7 @@ serve: $(VENV)/.run $(VENV)/.extra-service ## start the web service on http://12
 	$(BIN)/eemt serve
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kubernetes, as far as they are there
 	$(BIN)/python -m pytest -s --durations=15 tests/executors
@@ -72,7 +72,7 @@ docs-serve: $(VENV)/.dev ## show the documentation on http://127.0.0.1:8000 whil
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-	for extra in slurm generic kubernetes service; do \
+	for extra in slurm generic kubernetes service zarr; do \
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --extra $$extra $(BESIDE) --output-file requirements-$$extra.txt || exit; \
 	done
 	echo snakemake-storage-plugin-s3 | $(BIN)/uv pip compile $(LOCK_OPTIONS:pyproject.toml=-) $(BESIDE) \

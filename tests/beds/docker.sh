@@ -66,11 +66,13 @@ is_up() {
 }
 
 start() {
-  local enter=()
-  [ -z "${DOCKER_NS:-}" ] || enter=(nsenter --net=/run/netns/eemtbed)
+  # where others work, the machine's own network and firewall stay as they are: containers are run without a network,
+  # and images are built with that of the machine
+  local enter=() network=(--bridge=none --iptables=false)
+  [ -z "${DOCKER_NS:-}" ] || enter=(nsenter --net=/run/netns/eemtbed) network=()
   setsid "${enter[@]}" dockerd --host "$DOCKER_HOST" --data-root "$STATE/data" --exec-root "$STATE/exec" \
     --pidfile "$STATE/docker.pid" --storage-driver overlay2 --add-runtime "clamped=$STATE/runc-clamped" \
-    --default-runtime clamped > "$STATE/dockerd.log" 2>&1 &
+    --default-runtime clamped "${network[@]}" > "$STATE/dockerd.log" 2>&1 &
   for _ in $(seq 100); do
     docker info > /dev/null 2>&1 && return
     sleep 0.3
@@ -82,10 +84,10 @@ start() {
 
 make_base_image() {
   docker image inspect "$BASE_IMAGE" > /dev/null 2>&1 && return
-  # as small as the slim images of a registry: no manuals, no translations
-  mmdebstrap --quiet --variant=apt --include=ca-certificates --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-include=/usr/share/doc/*/copyright' bookworm "$STATE/base.tar"
+  # as small as the slim images of a registry: no manuals, no translations, and /usr merged without usrmerge's Perl
+  mmdebstrap --quiet --variant=apt --include=ca-certificates,usr-is-merged \
+    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' bookworm "$STATE/base.tar"
   docker import "$STATE/base.tar" "$BASE_IMAGE" > /dev/null
   rm "$STATE/base.tar"
 }

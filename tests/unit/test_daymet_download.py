@@ -74,7 +74,9 @@ def test_a_server_is_waited_for_as_long_as_it_asks(server, fetcher):
 
 
 @pytest.mark.parametrize(
-    "wait", ["3600", email.utils.format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)]
+    "wait",
+    ["3600", email.utils.format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
+    ids=["seconds", "date"],
 )
 def test_a_server_that_asks_for_more_than_the_budget_is_left_at_once(server, fetcher, wait):
     server.fault("file.bin", "status:503", headers={"Retry-After": wait})
