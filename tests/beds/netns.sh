@@ -2,7 +2,7 @@
 # A network of the beds' own: what listens in it cannot be reached from outside this machine.
 #
 #   netns.sh up      make the namespace eemtbed with the address 10.99.0.1, and print how to enter it
-#   netns.sh down    remove it
+#   netns.sh down    end what still runs in it, and remove it
 #
 # Enter it with nsenter, not with `ip netns exec`: that mounts /sys anew, and the control groups are gone.
 set -euo pipefail
@@ -26,9 +26,20 @@ up() {
   echo "nsenter --net=/run/netns/$NAME"
 }
 
+down() {
+  [ -e "/run/netns/$NAME" ] || return 0
+  # such as the keeper of a job that was cancelled a moment ago
+  for _ in $(seq 20); do
+    [ -n "$(ip netns pids "$NAME")" ] || break
+    sleep 0.2
+  done
+  ip netns pids "$NAME" | xargs --no-run-if-empty kill -9 2> /dev/null || true
+  ip netns del "$NAME"
+}
+
 case ${1:-} in
   up) up ;;
-  down) ip netns del "$NAME" ;;
+  down) down ;;
   *)
     echo "usage: $0 up|down" >&2
     exit 2

@@ -219,11 +219,11 @@ class PodRun(Run):
     def begin(self, *more: str) -> subprocess.Popen[bytes]:
         return self.start(*self.words(*more), profile="kubernetes", snakefile=Path("workflow/Snakefile"))
 
-    def fetch(self) -> None:
-        """Copy what is in the bucket to this folder."""
+    def fetch(self, folder: str = "results") -> None:
+        """Copy what is in a folder of the bucket to the same one here."""
         with_bucket(
             f"start = {self.bucket_folder!r}\n"
-            "for item in bucket.objects.filter(Prefix=f'{start}/results'):\n"
+            f"for item in bucket.objects.filter(Prefix=f'{{start}}/{folder}'):\n"
             "    path = pathlib.Path(item.key.removeprefix(f'{start}/'))\n"
             "    path.parent.mkdir(parents=True, exist_ok=True)\n"
             "    item.Object().download_file(str(path))\n",
@@ -292,6 +292,24 @@ def test_maps_from_pods_equal_those_of_one_machine(cluster: Cluster, in_pods: Po
     assert not [secret for secret in secrets if secret["type"] == "Opaque"]
     again = in_pods.to_the_end("--dry-run")
     assert "Nothing to be done" in again
+
+
+def test_embedded_default_in_pods_gives_the_maps_of_one_machine(cluster: Cluster, tmp_path: Path):
+    folders = {"local": tmp_path / "local", "pods": tmp_path / "pods"}
+    for folder in folders.values():
+        shutil.copytree(ROOT / "config", folder / "config")
+    here = Run(folders["local"], variables=AS_IN_THE_IMAGE)
+    done = here.snakemake()
+    assert done.returncode == 0, done.stdout
+    run = PodRun(folders["pods"], cluster.prefix, cluster.variables, bucket_folder=uuid.uuid4().hex[:8])
+    shutil.copytree(ROOT / "workflow", run.folder / "workflow")
+    start = time.monotonic()
+    output = run.to_the_end()
+    seconds = time.monotonic() - start
+    pods = output.count("Get status with:")
+    print(f"\nKubernetes: the embedded default, {pods} pods, in {seconds:.0f} s")
+    run.fetch("results/boulder/maps")
+    assert_same_maps(run, here, "boulder")
 
 
 def test_a_pod_that_runs_out_of_memory_is_tried_again_with_more(in_pods: PodRun, local: Run):
