@@ -40,12 +40,13 @@ images: $(VENV)/.dev ## build the container images, test them and look for updat
 	EEMT_REQUIRE_BEDS=docker $(BIN)/python -m pytest tests/executors/test_containers.py
 	containers/scan.sh
 
-check: $(VENV)/.dev ## lint, format, types, workflow
+check: $(VENV)/.dev ## lint, format, types, workflow, known vulnerabilities
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/.dev ## measure the sun engine against GRASS r.sun, 20 minutes
 	$(BIN)/python -m benchmarks.speed

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
@@ -34,17 +36,26 @@ def token_of(service: Service, name: str, days: float | None = None) -> str:
         return sessions.issue(session, service.settings, user.id, "test", days)[0]
 
 
+@cache
+def _prepared() -> bytes:
+    """Return a database with the group's accounts, which takes a while to make."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "service.sqlite"
+        database = Database(f"sqlite:///{path}")
+        database.upgrade()
+        make_user(database, "olga", "operator")
+        make_user(database, "ada")
+        make_user(database, "ben")
+        database.close()
+        return path.read_bytes()
+
+
 @contextmanager
 def group(folder: Path, **given: object) -> Iterator[TestClient]:
     """Serve, in this process, a group: operator olga, users ada and ben; the client is nobody yet."""
     settings = Settings(folder=folder, **{"accounts": True, **given})  # type: ignore[arg-type]
     settings.make_folders()
-    database = Database(settings.database)
-    database.upgrade()
-    make_user(database, "olga", "operator")
-    make_user(database, "ada")
-    make_user(database, "ben")
-    database.close()
+    (settings.folder / "service.sqlite").write_bytes(_prepared())
     with TestClient(create_app(settings), base_url=ADDRESS) as client:
         yield client
 

@@ -7,12 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
-from tests.service.people import PASSWORD, make_user
 
 from eemt.errors import InputError
 from eemt.service import accounts
@@ -22,6 +22,7 @@ from eemt.service.models import Audit, FailedLogin, User, now
 from eemt.service.problems import Problem
 from eemt.service.service import Service
 from eemt.service.settings import Settings
+from service.people import PASSWORD, make_user
 
 
 @pytest.fixture
@@ -236,6 +237,27 @@ def test_no_command_takes_a_password_as_argument() -> None:
         [sys.executable, "-m", "eemt.cli", "account", "add", "--help"], capture_output=True, text=True, check=True
     )
     assert "--password" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "maps.example.org"},
+        {"public_url": "https://maps.example.org"},
+        {"trusted_hosts": ("maps.example.org",)},
+    ],
+)
+def test_whoever_can_be_reached_by_others_has_accounts(tmp_path: Path, given: dict[str, Any]) -> None:
+    assert Settings(folder=tmp_path, **given).with_accounts
+    with pytest.raises(ValueError, match="needs accounts"):
+        Settings(folder=tmp_path, accounts=False, **given)
+
+
+@pytest.mark.parametrize("given", [{}, {"host": "::1"}, {"host": "localhost", "public_url": "http://localhost:8420"}])
+def test_one_user_of_this_machine_needs_no_account(tmp_path: Path, given: dict[str, Any]) -> None:
+    assert not Settings(folder=tmp_path, **given).with_accounts
 
 
 def test_a_service_for_others_does_not_start_without_an_account(tmp_path: Path) -> None:

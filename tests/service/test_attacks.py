@@ -17,13 +17,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from tests.service.conftest import Finished, Server, finish_job
-from tests.service.people import PASSWORD, browser, group, make_user, program, service_of
 
 from eemt.service import jobs
 from eemt.service.database import Database
 from eemt.service.models import Upload
 from eemt.service.settings import PREFIX, Settings
+from service.conftest import Finished, Server, finish_job
+from service.people import PASSWORD, browser, group, make_user, program, service_of
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 # may be asked by anybody: whether the service lives, and to sign in or out

@@ -186,6 +186,7 @@ def test_an_area_is_known_without_a_network(client: TestClient) -> None:
         ({"bbox": "-180,-80,180,80"}, "dem.crs"),
         ({"bbox": "-110,35,-100,45"}, "dem.bbox"),
         ({"bbox": BBOX, "resolution": "0.001"}, "dem.resolution"),
+        ({"bbox": BBOX, "resolution": "5e-324"}, "dem.resolution"),
         ({"bbox": BBOX, "crs": "EPSG:4326"}, "dem.crs"),
         ({"bbox": BBOX, "crs": "x"}, "dem.crs"),
         ({"bbox": BBOX, "buffer": "-1"}, "buffer"),

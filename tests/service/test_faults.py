@@ -1,4 +1,4 @@
-"""Servers that are killed, doubled, or lose their database in the middle of a run: nothing that was accepted is lost."""
+"""Servers that are killed, doubled or lose their database in the middle of a run: nothing that was accepted is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eemt.service import jobs
+from eemt.service import jobs, processes
 from eemt.service.database import Database
 from eemt.service.settings import PREFIX, Settings
 
@@ -47,12 +47,9 @@ def waits(server: Server, settings: Settings, database: Database) -> Iterator[st
     job_id = add_job(database, settings, "wait", steps=2)
     until(lambda: told(database, job_id, "rule_started"))
     yield job_id
-    if server.process is not None:
-        with database.session() as session:
-            job = jobs.get(session, job_id, None)
-            if job.state == "running":
-                jobs.cancel(session, job)
-        until(lambda: not alive(job_id))
+    server.end(signal.SIGKILL)
+    processes.send(processes.members(job_id), signal.SIGKILL)
+    until(lambda: not alive(job_id))
 
 
 def go(settings: Settings, job_id: str) -> None:
@@ -71,10 +68,10 @@ def assert_whole(database: Database, job_id: str, attempt: int = 1) -> None:
 def test_a_killed_server_takes_its_runs_up_again(
     server: Server, settings: Settings, database: Database, waits: str
 ) -> None:
-    before = set(alive(waits))
     waiting = [add_job(database, settings, steps=1) for _ in range(3)]
     server.end(signal.SIGKILL)
-    assert set(alive(waits)) >= before
+    supervisor = processes.from_json(get(database, waits).process)
+    assert supervisor is not None and supervisor.is_alive
     server.start()
     until(lambda: f"job {waits} is taken up again" in server.log or get(database, waits).state == "completed")
     go(settings, waits)
@@ -125,28 +122,20 @@ def test_a_second_server_on_the_same_database_is_refused_in_one_line(
     assert_whole(database, waits)
 
 
-def test_a_locked_database_is_waited_for(server: Server, settings: Settings, database: Database, waits: str) -> None:
-    other = sqlite3.connect(server.folder / "service.sqlite", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    go(settings, waits)
-    until((jobs.folder(settings, waits) / "exit.json").exists)
-    time.sleep(1)
-    other.execute("COMMIT")
-    other.close()
-    until(lambda: get(database, waits).state == "completed")
-    assert_whole(database, waits)
-
-
-def test_a_database_that_is_gone_and_back_is_asked_again(
+def test_a_database_that_is_locked_or_gone_is_asked_until_it_answers(
     server: Server, settings: Settings, database: Database, waits: str
 ) -> None:
-    # of a table without its name no one can ask
+    # a table without its name can be asked by no one
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE jobs RENAME TO away")
     until(lambda: "the database cannot be asked" in server.log)
     go(settings, waits)
     until((jobs.folder(settings, waits) / "exit.json").exists)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE away RENAME TO jobs")
+    other = sqlite3.connect(server.folder / "service.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("ALTER TABLE away RENAME TO jobs")
+    time.sleep(2)
+    other.execute("COMMIT")
+    other.close()
     until(lambda: get(database, waits).state == "completed")
     assert_whole(database, waits)

@@ -18,7 +18,6 @@ import pytest
 import rasterio
 from PIL import Image
 from rasterio.transform import Affine
-from shapely import box
 
 from eemt.errors import InputError
 from eemt.grid import Grid
@@ -191,7 +190,7 @@ def test_the_process_has_no_driver_but_those_it_needs(tmp_path: Path) -> None:
         for name in ("data", "other.vrt", "/vsizip/x.zip/y.tif", "/vsicurl/http://127.0.0.1:9/x.tif")
     ]
     assert opened == [0, 1, 1, 1]
-    drivers = "import pyogrio; print(sorted(pyogrio.list_drivers()))"
+    drivers = "import json, pyogrio; print(json.dumps(list(pyogrio.list_drivers())))"
     listed = subprocess.run(
         [sys.executable, "-c", drivers],
         env=inspection._environment("zones"),
@@ -199,7 +198,7 @@ def test_the_process_has_no_driver_but_those_it_needs(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert set(eval(listed.stdout)) <= {"GPKG", "GeoJSON", "MEM", "Memory"}
+    assert set(json.loads(listed.stdout)) <= {"GPKG", "GeoJSON", "MEM", "Memory"}
 
 
 def test_the_process_has_little_memory_and_no_core_dump(tmp_path: Path) -> None:
@@ -260,8 +259,7 @@ def test_a_header_of_a_thousand_million_rows_and_columns_is_refused(sent: Callab
     path = sent(header_bomb(1_000_000_000))
     assert path.stat().st_size < 1000
     assert problem("dem", path)
-    path = sent(header_bomb(2_000_000))
-    assert problem("dem", path)
+    assert refusal(sent(header_bomb(2_000_000)))
 
 
 def test_more_cells_than_allowed_are_refused(tmp_path: Path) -> None:
@@ -454,7 +452,6 @@ def test_polygons_that_eemt_would_refuse_are_refused_in_its_words(sent: Callable
     feature = {"type": "Feature", "properties": {}, "geometry": bow}
     found = problem("zones", sent(json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()))
     assert "no valid polygon: Self-intersection" in found
-    assert box(0, 0, 1, 1).is_valid
 
 
 # what is refused: of tables

@@ -21,7 +21,7 @@ from .snakefiles import until
 
 
 @pytest.fixture
-def make(database: Database) -> Iterator[Callable[..., Lease]]:
+def make_lease(database: Database) -> Iterator[Callable[..., Lease]]:
     leases: list[Lease] = []
 
     def lease(every: float = 0.2, valid: float = 0.8) -> Lease:
@@ -42,17 +42,17 @@ def of_another(database: Database, **values: object) -> None:
 FAR = {"pid": 7, "started": 1.0, "boot": "another", "host": "far"}
 
 
-def test_a_second_server_is_refused_and_told_where_the_first_is(make: Callable[..., Lease]) -> None:
-    first = make()
+def test_a_second_server_is_refused_and_told_where_the_first_is(make_lease: Callable[..., Lease]) -> None:
+    first = make_lease()
     first.take()
     assert first.holds
-    with pytest.raises(InputError, match=r"^database: sqlite:///.* has a server already: .+, process \d+; stop that"):
-        make().take()
+    with pytest.raises(InputError, match=r"^database: \S+ has a server already: .+, process \d+; stop that"):
+        make_lease().take()
     assert first.holds
 
 
-def test_the_next_server_gets_a_lease_that_was_given_back(make: Callable[..., Lease]) -> None:
-    first, second = make(), make()
+def test_the_next_server_gets_a_lease_that_was_given_back(make_lease: Callable[..., Lease]) -> None:
+    first, second = make_lease(), make_lease()
     first.take()
     first.give_back()
     assert not first.holds
@@ -60,16 +60,16 @@ def test_the_next_server_gets_a_lease_that_was_given_back(make: Callable[..., Le
     assert second.holds
 
 
-def test_a_lease_is_renewed_for_as_long_as_the_server_lives(make: Callable[..., Lease]) -> None:
-    first = make()
+def test_a_lease_is_renewed_for_as_long_as_the_server_lives(make_lease: Callable[..., Lease]) -> None:
+    first = make_lease()
     first.take()
     end = now() + timedelta(seconds=2)
     while now() < end:
         assert first.holds
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(make: Callable[..., Lease], database: Database) -> None:
-    first, second = make(every=100, valid=1000), make(every=100, valid=1000)
+def test_a_dead_process_of_this_machine_holds_nothing(make_lease: Callable[..., Lease], database: Database) -> None:
+    first, second = make_lease(every=100, valid=1000), make_lease(every=100, valid=1000)
     first.take()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     identity = processes.identify(child.pid)
@@ -82,8 +82,8 @@ def test_a_dead_process_of_this_machine_holds_nothing(make: Callable[..., Lease]
     assert second.holds
 
 
-def test_a_server_elsewhere_that_renews_is_left_its_lease(make: Callable[..., Lease], database: Database) -> None:
-    first, second = make(every=0.05, valid=2), make(every=0.2, valid=2)
+def test_a_server_elsewhere_that_renews_is_left_its_lease(make_lease: Callable[..., Lease], database: Database) -> None:
+    first, second = make_lease(every=0.05, valid=2), make_lease(every=0.2, valid=2)
     first.take()
     # by its clock, which is an hour slow, it has run out long ago
     with database.session() as session:
@@ -93,8 +93,8 @@ def test_a_server_elsewhere_that_renews_is_left_its_lease(make: Callable[..., Le
         second.take()
 
 
-def test_a_server_elsewhere_that_died_loses_its_lease(make: Callable[..., Lease], database: Database) -> None:
-    first, second = make(every=100), make()
+def test_a_server_elsewhere_that_died_loses_its_lease(make_lease: Callable[..., Lease], database: Database) -> None:
+    first, second = make_lease(every=100), make_lease()
     first.take()
     # its clock is an hour fast: what counts is that it does not renew
     of_another(database, process=FAR, expires=now() + timedelta(hours=1))
@@ -102,8 +102,8 @@ def test_a_server_elsewhere_that_died_loses_its_lease(make: Callable[..., Lease]
     assert second.holds
 
 
-def test_of_servers_that_start_at_once_one_gets_it(make: Callable[..., Lease]) -> None:
-    leases = [make() for _ in range(6)]
+def test_of_servers_that_start_at_once_one_gets_it(make_lease: Callable[..., Lease]) -> None:
+    leases = [make_lease() for _ in range(6)]
 
     def take(lease: Lease) -> bool:
         try:
@@ -118,9 +118,9 @@ def test_of_servers_that_start_at_once_one_gets_it(make: Callable[..., Lease]) -
 
 
 def test_a_lease_that_another_took_is_not_held_and_comes_back_when_free(
-    make: Callable[..., Lease], database: Database, caplog: pytest.LogCaptureFixture
+    make_lease: Callable[..., Lease], database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = make()
+    first = make_lease()
     first.take()
     of_another(database, process=FAR, expires=now() + timedelta(hours=1))
     until(lambda: not first.holds)
@@ -130,9 +130,9 @@ def test_a_lease_that_another_took_is_not_held_and_comes_back_when_free(
 
 
 def test_a_database_that_is_away_for_long_ends_the_lease(
-    make: Callable[..., Lease], database: Database, caplog: pytest.LogCaptureFixture
+    make_lease: Callable[..., Lease], database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = make()
+    first = make_lease()
     first.take()
     with database.session() as session:
         session.execute(text("ALTER TABLE leases RENAME TO away"))
@@ -143,8 +143,8 @@ def test_a_database_that_is_away_for_long_ends_the_lease(
     until(lambda: first.holds)
 
 
-def test_a_clock_set_forward_ends_the_lease_until_it_is_renewed(make: Callable[..., Lease]) -> None:
-    first = make(every=100, valid=1000)
+def test_a_clock_set_forward_ends_the_lease_until_it_is_renewed(make_lease: Callable[..., Lease]) -> None:
+    first = make_lease(every=100, valid=1000)
     first.take()
     first._expires = now() - timedelta(hours=1)  # as it looks after the clock was set
     assert not first.holds

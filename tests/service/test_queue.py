@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from eemt.errors import InputError
-from eemt.service import jobs, processes, queue
+from eemt.service import following, jobs, processes, queue
 from eemt.service.database import Database
 from eemt.service.models import Job, now
 from eemt.service.queue import Queue
@@ -151,8 +151,13 @@ def test_a_job_whose_processes_were_killed_goes_on_from_what_is_finished(
 
 
 def test_a_job_that_is_lost_again_and_again_without_progress_is_given_up(
-    make_queue: Callable[..., Queue], database: Database, settings: Settings, tmp_path: Path
+    make_queue: Callable[..., Queue],
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(following, "START_AGAIN_SECONDS", 0.0)
     source = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     queue = make_queue(workflow=snakefile(tmp_path, source))
     job_id = add_job(database, settings)

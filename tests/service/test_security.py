@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from sse_starlette import EventSourceResponse
-from tests.service.people import ADDRESS, PASSWORD, browser, group, program, service_of
 
 from eemt.service import bounds, security
 from eemt.service.app import create_app
 from eemt.service.settings import Settings
+from service.people import ADDRESS, PASSWORD, browser, group, program, service_of
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
-from tests.service.people import ADDRESS, PASSWORD, browser, group, program, service_of, token_of
 
 from eemt.service import sessions
 from eemt.service.models import SignIn, Token, now
+from service.people import ADDRESS, PASSWORD, browser, group, program, service_of, token_of
 
 
 @pytest.fixture

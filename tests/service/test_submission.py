@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyogrio
 import pytest
 import yaml
@@ -17,12 +19,13 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from eemt.config import SECTIONS, SWEPT, Section, load_config
+from eemt.raster import read_grid, write_geotiff
 from eemt.service import geotiffs, inspection, jobs, policy, polygons, submission
 from eemt.service.database import Database
 from eemt.service.dependencies import Principal
 from eemt.service.models import Job, Kind, Upload, new_id
 from eemt.service.problems import Problem
-from eemt.service.settings import Settings
+from eemt.service.settings import PREFIX, Settings
 from service.people import make_user
 from sites import BOULDER, NORMALS, ROOT
 
@@ -94,17 +97,30 @@ class Group:
         return found
 
 
-@pytest.fixture
-def group(settings: Settings, database: Database) -> Group:
-    return Group(settings, database)
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        settings = Settings(folder=tmp_path_factory.mktemp("service"))
+    settings.make_folders()
+    database = Database(settings.database)
+    database.upgrade()
+    yield Group(settings, database)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def of_boulder(group: Group) -> dict[str, dict[str, str]]:
+    return {"dem": group.has("dem", BOULDER), "climate": group.has("climate", NORMALS)}
 
 
 @pytest.fixture
-def boulder(group: Group) -> dict[str, Any]:
+def boulder(of_boulder: dict[str, dict[str, str]]) -> dict[str, Any]:
     """A site that can be mapped."""
     return {
-        "dem": {"source": group.has("dem", BOULDER), "crs": "EPSG:32613", "resolution": 30},
-        "climate": {"file": group.has("climate", NORMALS), **STATION},
+        "dem": {"source": of_boulder["dem"], "crs": "EPSG:32613", "resolution": 30},
+        "climate": {"file": of_boulder["climate"], **STATION},
     }
 
 
@@ -133,15 +149,15 @@ def test_the_config_names_inputs_in_the_folder_of_the_job(group: Group, boulder:
 def test_what_is_laid_out_is_a_run_that_eemt_takes(
     group: Group, boulder: dict[str, Any], monkeypatch: pytest.MonkeyPatch, call: Callable[..., tuple[int, str, str]]
 ) -> None:
+    boulder["dem"]["source"] = group.has("dem", BOULDER)
     asked = group.ask(boulder)
     job = Job(id=new_id(), name="boulder", kind="eemt", settings=boulder, config=asked.config_yaml)
     folder = submission.lay_out(group.settings, job)
     assert folder == jobs.folder(group.settings, job.id)
     assert (folder / "inputs" / "dem.tif").stat().st_nlink == 2  # takes no space
     assert (folder / "inputs" / "dem.tif").read_bytes() == BOULDER.read_bytes()
-    shutil.rmtree(group.settings.uploads)
-    submission_again = submission.lay_out(group.settings, job)  # what is there is left
-    assert submission_again == folder
+    shutil.rmtree(group.settings.uploads / boulder["dem"]["source"]["upload"])
+    assert submission.lay_out(group.settings, job) == folder  # what is there is left
     monkeypatch.chdir(folder)
     code, out, err = call("check", "config/config.yaml")
     assert (code, err) == (0, "")
@@ -211,9 +227,7 @@ def test_values_stay_data_whatever_they_look_like(group: Group, boulder: dict[st
         assert set(yaml.safe_load(asked.config_yaml)) == {"sites"}
 
 
-@pytest.mark.parametrize(
-    "text", ["a\nsites: {}", "a\rb", "a\x00b", "a\u202eb", "a\u2028b", "a\u200bb", "a" * 201, "\ud800"]
-)
+@pytest.mark.parametrize("text", ["a\nsites: {}", "a\rb", "a\x00b", "a\u202eb", "a\u2028b", "a\u200bb", "a" * 201])
 def test_text_with_what_cannot_be_seen_is_refused(group: Group, boulder: dict[str, Any], text: str) -> None:
     assert set(group.mistakes({**boulder, "outputs": {"publisher": text}})) == {"outputs.publisher"}
 
@@ -294,6 +308,8 @@ def test_a_mistake_of_a_whole_section_is_told_at_the_field_that_mends_it(
         {"sweep": {"sun": {"linke": [[[[[[1]]]]]]}}},
         {"sweep": {"sun": {"linke": [2.0] * 30_000}}},
         {"a" * 1000: {}},
+        {"\ud800": {}},
+        {"sun": {"linke": "\udfff"}},
     ],
 )
 def test_values_without_measure_are_refused_before_they_are_looked_at(group: Group, values: Any) -> None:
@@ -384,10 +400,43 @@ def test_no_path_is_taken_for_a_file(group: Group, boulder: dict[str, Any], key:
 
 
 def test_albedo_is_numbers_or_an_upload(group: Group, boulder: dict[str, Any]) -> None:
-    for albedo in (0.3, [0.2] * 12, "0.25", group.has("raster", NDVI)):
+    for albedo in (0.3, [0.2] * 12, "0.25"):
         assert group.ask({**boulder, "sun": {"albedo": albedo}}).errors == []
     for albedo in (5, [0.2] * 3, "0.2/x", "1.e", True, ["/etc/passwd"] * 12, [[0.2]] * 12):
         assert set(group.mistakes({**boulder, "sun": {"albedo": albedo}})) == {"sun.albedo"}
+
+
+def test_a_map_of_albedo_lies_on_the_cells_of_the_maps(
+    group: Group, boulder: dict[str, Any], hill_dem: Path, tmp_path: Path
+) -> None:
+    grid = read_grid(hill_dem)
+    given = {**boulder, "dem": {"source": group.has("dem", hill_dem)}}
+    wide = tmp_path / "albedo.tif"
+    write_geotiff(wide, np.full((44, 52), 0.2, np.float32), grid.window(slice(-4, 40), slice(-4, 48)), ["albedo"], "1")
+    asked = group.ask({**given, "sun": {"albedo": group.has("raster", wide)}})
+    assert asked.errors == []
+    assert asked.site is not None
+    assert asked.site.sun.albedo == "inputs/albedo.tif"
+    for other in (
+        grid.window(slice(1, 36), slice(0, 44)),
+        replace(grid, west=grid.west + 7),
+        replace(grid, dx=10, dy=10),
+    ):
+        write_geotiff(wide, np.full(other.shape, 0.2, np.float32), other, ["albedo"], "1")
+        assert set(group.mistakes({**given, "sun": {"albedo": group.has("raster", wide)}})) == {"sun.albedo"}
+
+
+def test_what_a_section_lacks_is_not_told_where_a_value_was_refused(group: Group, boulder: dict[str, Any]) -> None:
+    climate = {"source": "grid", "files": ["/etc/*"], "years": [2001, 2002]}
+    assert set(group.mistakes({**boulder, "climate": climate})) == {"climate.source", "climate.files"}
+
+
+def test_empty_sections_are_as_if_they_were_not_there(group: Group, boulder: dict[str, Any]) -> None:
+    values = {**boulder, "sweep": None, "zones": {}, "sun": {"linke": None}}
+    asked = group.ask(values)
+    assert set(yaml.safe_load(asked.config_yaml)["sites"]["boulder"]) == {"dem", "climate", "sun"}
+    assert asked.site == group.ask(boulder).site
+    assert submission.links(values, asked.config_yaml) == asked.links
 
 
 def test_a_table_of_cases_is_read_with_the_settings(group: Group, boulder: dict[str, Any], tmp_path: Path) -> None:

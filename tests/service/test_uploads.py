@@ -305,6 +305,14 @@ def test_a_file_that_an_unfinished_job_reads_stays(client: TestClient, settings:
 # a server of its own
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is not killed."""
+    server = Server(tmp_path_factory.mktemp("served") / "service").start()
+    yield server
+    server.end()
+
+
 def connect(server: Server) -> httpx.Client:
     return httpx.Client(base_url=server.address, timeout=120)
 
@@ -350,12 +358,11 @@ def test_a_server_killed_in_mid_piece_lets_the_client_go_on(serve: Callable[...,
         assert settled(client, upload)["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_connection_that_breaks_leaves_what_came_and_another_piece_waits(serve: Callable[..., Server]) -> None:
-    server = serve()
-    with connect(server) as client:
+def test_a_connection_that_breaks_leaves_what_came_and_another_piece_waits(running: Server) -> None:
+    with connect(running) as client:
         upload = begin(client, 3_000_000)
-        path = server.folder / "uploads" / upload / "data"
-        stream = half_a_piece(server, upload, b"a" * 2_000_000, 3_000_000)
+        path = running.folder / "uploads" / upload / "data"
+        stream = half_a_piece(running, upload, b"a" * 2_000_000, 3_000_000)
         eventually(lambda: path.exists() and path.stat().st_size >= 1_000_000)
         answer = piece(client, upload, b"b" * 10, 0)
         assert answer.json()["type"] == "/problems/conflict"
@@ -367,17 +374,16 @@ def test_a_connection_that_breaks_leaves_what_came_and_another_piece_waits(serve
         assert piece(client, upload, b"b" * (3_000_000 - offset), offset).json()["state"] == "checking"
 
 
-def test_memory_does_not_grow_with_the_file(serve: Callable[..., Server]) -> None:
-    server = serve()
-    assert server.process is not None
-    process = psutil.Process(server.process.pid)
+def test_memory_does_not_grow_with_the_file(running: Server) -> None:
+    assert running.process is not None
+    process = psutil.Process(running.process.pid)
     block = os.urandom(1_000_000) * 16
-    total = 12 * len(block)
-    with connect(server) as client:
+    total = 8 * len(block)
+    with connect(running) as client:
         upload = begin(client, total, "raster")
         piece(client, upload, block, 0)
         before = highest = process.memory_info().rss
-        for number in range(1, 12):
+        for number in range(1, 8):
             assert piece(client, upload, block, number * len(block)).status_code == 200
             highest = max(highest, process.memory_info().rss)
         assert settled(client, upload)["state"] == "refused"

@@ -194,7 +194,7 @@ def prepare(settings: Settings, database: Database) -> None:
             able = select(func.count()).where(User.password.is_not(None), User.disabled.is_(False))
             if not session.scalar(able):
                 raise InputError(
-                    f"accounts: there is none yet, and host {settings.host} asks for one; "
+                    "accounts: there is none yet, so that nobody could sign in; "
                     "make the first: eemt account add NAME --operator"
                 )
         elif find(session, LOCAL) is None:

@@ -39,7 +39,7 @@ URL, TOKEN = "EEMT_SERVICE_URL", "EEMT_SERVICE_TOKEN"
 FINISHED = ("completed", "failed", "cancelled")
 SUMS = "SHA256SUMS"
 PIECE = 8_000_000  # bytes of an upload that are sent at once, at the most
-READ = 262_144  # bytes that are read at once
+READ = 32_768  # bytes that are read at once; where a download breaks off, so many are lost
 SILENCE = 60.0  # s without a sign, heartbeats included, after which a stream is taken for broken
 PATIENCE = 8  # attempts one after the other that bring nothing, before one gives up
 PAUSE = 1.0  # s before the next attempt, and twice as long before each one after it
@@ -290,7 +290,13 @@ class Client:
         if not piece:
             return offset
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
-        return int(self._json("PATCH", address, data=piece, headers=headers)["offset"])
+        try:
+            return int(self._json("PATCH", address, data=piece, headers=headers)["offset"])
+        except Refused as error:
+            # the service has not noticed yet that the piece before this one broke off
+            if error.status == requests.codes.conflict:
+                raise Failed(f"{self.address}: {error}") from error
+            raise
 
     # results
 

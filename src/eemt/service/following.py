@@ -27,7 +27,7 @@ from eemt.service.processes import Identity
 from eemt.service.settings import Settings
 
 LOG = logging.getLogger(__name__)
-START_AGAIN_SECONDS = 30.0  # after a start that failed
+START_AGAIN_SECONDS = 30.0  # after a start that failed, or a job that was lost twice
 SUPERVISOR_SECONDS = 15.0  # that a supervisor has beyond the run's time of grace
 MOST_RETURNS = 3  # in a row without progress
 SIGN_SECONDS = 15.0  # between notes of a sign of life
@@ -262,8 +262,10 @@ class Follower:
             self._settle(session, present, end, ending, why)
             if end is not None and present.finished is not None:
                 present.finished = min(end.at, present.finished)  # it may have ended while no server was there
-            state = present.state
+            state, returns = present.state, present.returns
         LOG.info("job %s: attempt %d ended: %s", job.id, job.attempt, state)
+        if state == "pending" and returns > 1:
+            self._not_before[job.id] = time.monotonic() + START_AGAIN_SECONDS
         self._forget(job.id)
         self._measuring.submit(self._measure, job.id, place)
 

@@ -124,6 +124,8 @@ def _environment(kind: str) -> dict[str, str]:
     """Return what the process knows of this one: where programs are, and which of GDAL's drivers it does without."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "PROJ_DATA", "GDAL_DATA") if name in os.environ}
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    # no kernel is called; without a home, and in a package that cannot be written to, there is no place to keep one
+    single["NUMBA_DISABLE_JIT"] = "1"
     return kept | single | GDAL_SETTINGS | {"GDAL_SKIP": ",".join(sorted(_unwanted(kind))), "HOME": "/nonexistent"}
 
 

@@ -31,7 +31,7 @@ def layout_of(dem: DemSettings, grids: Mapping[str, Mapping[str, Any]]) -> Layou
     if any(is_address(source) for source in dem.sources):
         return None
     if not dem.files:
-        return layout(dem)
+        return _computed(dem)
     # the layout looks up headers of remote rasters among those kept of earlier runs: there it finds the uploads'
     addresses = [STAND_IN + path for path in dem.sources]
     with tempfile.TemporaryDirectory() as folder:
@@ -39,11 +39,16 @@ def layout_of(dem: DemSettings, grids: Mapping[str, Mapping[str, Any]]) -> Layou
             name = hashlib.sha256(address.encode()).hexdigest()[:24]
             (Path(folder) / f"{name}.json").write_text(json.dumps(grids[path]), encoding="utf-8")
         try:
-            return layout(dem.model_copy(update={"source": tuple(addresses)}), Path(folder))
+            return _computed(dem.model_copy(update={"source": tuple(addresses)}), Path(folder))
         except InputError as error:
             raise InputError(str(error).replace(STAND_IN, "")) from None
-        except (ValueError, OverflowError, ArithmeticError):
-            raise InputError("dem.resolution: leaves no grid that can be computed") from None
+
+
+def _computed(dem: DemSettings, cache: Path | None = None) -> Layout:
+    try:
+        return layout(dem) if cache is None else layout(dem, cache)
+    except (ValueError, ArithmeticError):
+        raise InputError("dem.resolution: leaves no grid that can be computed") from None
 
 
 def layout_warnings(grid: Mapping[str, Any]) -> list[str]:

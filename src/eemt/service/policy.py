@@ -13,10 +13,12 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from eemt.config import ELEVATION_DATA_SETS, SECTIONS
-from eemt.service.models import Kind
+
+if TYPE_CHECKING:
+    from eemt.service.models import Kind
 
 UploadKind = Literal["dem", "raster", "climate", "zones", "table"]
 LONGEST_TEXT = 200  # characters of free text

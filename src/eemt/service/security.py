@@ -52,7 +52,7 @@ PAGES = (
 )
 # the library of plots and maps sets styles from its scripts
 MAPS = PAGES.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-MAP_PAGES = re.compile(r"/jobs/[^/]+(/map)?/?")
+MAP_PAGES = re.compile(r"/jobs/[^/]+/map")
 # a job's own report has its styles and its one script within; it is shown as if it came from nowhere, so that nothing
 # in it can use the reader's cookie, whatever names and values the job's user put into it
 RESULTS = (
@@ -129,7 +129,7 @@ def policy(path: str, media_type: str) -> str:
 
 
 class Hosts(Check):
-    """Ends requests for names that are not ours.
+    """Ends requests for names that are not ours, and for addresses that are none.
 
     A page elsewhere can give its own name our address (DNS rebinding), and would then be taken for ours by the
     browser; and what we write of our own address must not come from whoever asks.
@@ -142,6 +142,10 @@ class Hosts(Check):
 
     async def check(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
+        # no file and no text in PostgreSQL has one in its name
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await answer(Problem("bad-request", "There is a NUL in the address."), scope, receive, send)
+            return
         # probes of Kubernetes and of containers call by whatever number the machine has just now
         if scope["path"].startswith(PROBES_PATH) or self._knows(Headers(scope=scope).get("host", "")):
             await self.app(scope, receive, send)

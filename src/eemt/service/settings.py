@@ -12,6 +12,7 @@ import secrets
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -79,7 +80,9 @@ class Settings(BaseSettings):
     stall_hours: float = Field(6.0, gt=0, description="Time without a sign of life after which a job is ended as hung")
     longest_hours: float = Field(168.0, gt=0, description="Time after which a running job is ended")
     grace_seconds: float = Field(
-        60.0, ge=0, description="Time that a job has to end in, and to cancel what it has on a cluster, before it is killed"
+        60.0,
+        ge=0,
+        description="Time that a job has to end in, and to cancel what it has on a cluster, before it is killed",
     )
     at_stop: Literal["leave", "end"] = Field(
         "leave", description="Whether running jobs go on when the service stops (it takes them up again), or end"
@@ -137,16 +140,15 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _with_accounts_where_others_are(self) -> Settings:
         if self.accounts is False and not self.is_local:
-            raise ValueError(f"accounts: host {self.host} can be reached from other machines, which needs accounts")
+            where = self.host if not _is_this_machine(self.host) else (self.public_url or self.trusted_hosts[0])
+            raise ValueError(f"accounts: {where} can be reached from other machines, which needs accounts")
         return self
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine's own users reach the service."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        """Whether only this machine's own users reach the service, by its own names and through no proxy."""
+        public = [urlsplit(self.public_url).hostname or ""] if self.public_url else []
+        return all(_is_this_machine(name) for name in (self.host, *public, *self.trusted_hosts))
 
     @property
     def with_accounts(self) -> bool:
@@ -198,6 +200,13 @@ class Settings(BaseSettings):
         """Make the folders, for this user alone."""
         for path in (self.folder, self.uploads, self.jobs, self.cache, self.logs):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def load_settings(**given: object) -> Settings:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 HEARTBEAT = 15  # s
 LONGEST = 900.0  # s, after which viewers ask anew, and are asked again who they are
 LOOK = 0.5  # s between looks at a log
-LAST_EVENT_ID = "Last-Event-ID"
 # EventSource asks again after a stream has ended, but not after this
 NOTHING_MORE = 204
 

@@ -6,38 +6,28 @@ values alone; files are the user's own uploads under names of ours, within the j
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from eemt.config import SECTIONS, SITE_NAME, Site, is_address, load_config
+from eemt.config import SITE_NAME, Site, load_config
 from eemt.errors import InputError
 from eemt.raster import whole_or_nothing
-from eemt.service import estimate, jobs, places, policy, quotas
+from eemt.service import estimate, jobs, policy, quotas
 from eemt.service.dependencies import Principal
-from eemt.service.models import Job, Kind, Upload, now
+from eemt.service.models import Job, Kind
 from eemt.service.problems import Problem
+from eemt.service.reading import DATA, INPUTS, Mistake, Reading, mistake, shape_problem, validated
 from eemt.service.settings import Settings
-from eemt.sweep import cases, read_table
 
-DEEPEST = 6  # levels of keys and lists
-MOST_VALUES = 20_000
 LONGEST_NAME = 64
-MOST_ROWS = 2400  # of stations, up to which a table is put together before a job is submitted
-INPUTS = "inputs"
-DATA = "data"  # name of an upload's file in its folder
-
-Mistake = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -118,18 +108,15 @@ def examine(
     session: Session, settings: Settings, principal: Principal, name: str, kind: Kind, values: Mapping[str, Any]
 ) -> Submission:
     """Do as `prepare` does, whatever disk and quota there are."""
-    if problem := _shape_problem(values):
-        return Submission(errors=[_mistake("settings", problem)])
-    reading = _Reading(session, settings, principal, kind)
+    if problem := shape_problem(values):
+        return Submission(errors=[mistake("settings", problem)])
+    reading = Reading(session, settings, principal, kind)
     data = reading.read(values)
     if not re.fullmatch(SITE_NAME, name) or len(name) > LONGEST_NAME:
         reading.add("name", f"must be up to {LONGEST_NAME} letters, digits, - and _, and not begin with these two")
-    site, mistakes = _validated(data)
-    # one that is known already is not told twice, such as a file that is missing since it was refused
-    told = {mistake["field"] for mistake in reading.errors}
-    errors = [*reading.errors, *(mistake for mistake in mistakes if mistake["field"] not in told)]
-    if errors or site is None:
-        return Submission(errors=errors)
+    site, mistakes = validated(data, reading.errors)
+    if mistakes or reading.errors or site is None:
+        return Submission(errors=reading.errors + mistakes)
     reading.check_files(site)
     if reading.errors:
         return Submission(errors=reading.errors)
@@ -143,302 +130,6 @@ def examine(
         return Submission(errors=reading.errors)
     uploads = sorted(set(reading.links.values()))
     return Submission(_as_yaml(name, site, settings), uploads, found.cells, reading.links, [], found, site)
-
-
-def _shape_problem(values: Any) -> str | None:
-    """Say what makes values unfit to be looked at: too deep, too many, or no JSON's."""
-    if not isinstance(values, Mapping):
-        return "must be keys and values"
-    number = 0
-    waiting: list[tuple[Any, int]] = [(values, 1)]
-    while waiting:
-        value, depth = waiting.pop()
-        number += 1
-        if depth > DEEPEST or number > MOST_VALUES:
-            return f"are nested more than {DEEPEST} levels, or have more than {MOST_VALUES} values"
-        if isinstance(value, Mapping):
-            if not all(isinstance(key, str) and len(key) <= policy.LONGEST_TEXT for key in value):
-                return "have a key that is no name"
-            waiting += [(part, depth + 1) for part in value.values()]
-        elif isinstance(value, list | tuple):
-            waiting += [(part, depth + 1) for part in value]
-        elif isinstance(value, float) and not math.isfinite(value):
-            return "have a number that is not finite"
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-            return "have a number beyond all that is allowed"
-    return None
-
-
-class _Reading:
-    """Values of one site as they are read: uploads, addresses and what may not be set."""
-
-    def __init__(self, session: Session, settings: Settings, principal: Principal, kind: Kind) -> None:
-        self.session = session
-        self.settings = settings
-        self.principal = principal
-        self.kind = kind
-        self.errors: list[Mistake] = []
-        self.links: dict[str, str] = {}
-        self.uploads: dict[str, Upload] = {}  # by path in the job's folder
-        self.grids: dict[str, dict[str, Any]] = {}  # of elevation, by path in the job's folder
-        self.table: list[dict[str, str]] | None = None  # of the sweep
-        self.zones_bounds: list[float] | None = None  # in degrees
-
-    def add(self, key: str, message: str) -> None:
-        """Note a mistake."""
-        self.errors.append(_mistake(key, message))
-
-    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values with files by their path in the job's folder, without those that may not be set."""
-        data: dict[str, Any] = {}
-        for section, given in values.items():
-            if section not in SECTIONS:
-                self.add(section, f"is unknown; known are {', '.join(policy.SECTIONS_OF[self.kind])}")
-            elif given in (None, {}):
-                continue
-            elif section not in policy.SECTIONS_OF[self.kind]:
-                self.add(section, f"is of no use to jobs of the kind {self.kind}")
-            elif not isinstance(given, Mapping):
-                self.add(section, "must be keys and values")
-            else:
-                data[section] = dict(self._section(section, given))
-        if self.kind == "sun":
-            data["climate"] = {"source": "none"}
-        elif "climate" not in data:
-            self.add("climate", "is missing; jobs of the kind eemt need a source of climate")
-        if "dem" not in values:
-            self.add("dem.source", "is missing")
-        elif data.get("climate", {}).get("source") == "daymet":
-            data["climate"]["cache"] = str(self.settings.cache.absolute() / "daymet")
-        return data
-
-    def _section(self, section: str, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        for name, value in given.items():
-            key = f"{section}.{name}"
-            if name not in SECTIONS[section].model_fields:
-                self.add(key, f"is unknown; known are {', '.join(SECTIONS[section].model_fields)}")
-            elif value is None:
-                continue
-            elif reason := policy.why_not(key):
-                self.add(key, reason)
-            elif isinstance(value, str) and value in policy.WORDS_NOT_OFFERED.get(key, {}):
-                self.add(key, f"{value} {policy.WORDS_NOT_OFFERED[key][value]}")
-            elif key in policy.FILES:
-                yield from self._file(name, key, value)
-            elif key in policy.TEXTS:
-                yield from self._text(name, key, value)
-            else:
-                yield name, value
-
-    def _text(self, name: str, key: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if not isinstance(value, str):
-            self.add(key, "must be text")
-        elif problem := policy.text_problem(value):
-            self.add(key, problem)
-        elif value:
-            yield name, value
-
-    def _file(self, name: str, key: str, value: Any) -> Iterator[tuple[str, Any]]:
-        rule = policy.FILES[key]
-        several = value if rule.several and isinstance(value, list | tuple) else [value]
-        read = [self._one(key, part, number if len(several) > 1 else None) for number, part in enumerate(several, 1)]
-        if not several:
-            self.add(key, "is an empty list")
-        elif all(part is not None for part in read):
-            yield name, read if len(read) > 1 else read[0]
-
-    def _one(self, key: str, value: Any, number: int | None) -> Any:
-        """Return what one file, address or number becomes in the config; nothing where it is a mistake."""
-        if isinstance(value, Mapping):
-            return self._upload(key, value, number)
-        if key == "dem.source" and isinstance(value, str):
-            if number is None and policy.elevation_word(value):
-                return value
-            if is_address(value):
-                problem = policy.address_problem(value, self.settings.source_hosts)
-                if problem:
-                    self.add(key, problem)
-                return None if problem else value
-        if key == "sun.albedo" and _are_numbers(value):
-            return value
-        self.add(key, f"is {value!r:.80}; files are uploaded first and then named as {{upload: ID}}")
-        return None
-
-    def _upload(self, key: str, value: Mapping[str, Any], number: int | None) -> str | None:
-        rule = policy.FILES[key]
-        upload_id = value.get("upload")
-        if set(value) != {"upload"} or not isinstance(upload_id, str):
-            self.add(key, "must be {upload: ID}")
-            return None
-        query = select(Upload).where(Upload.id == upload_id, Upload.user_id == self.principal.user_id)
-        upload = self.session.scalar(query) if len(upload_id) <= 32 and upload_id.isalnum() else None
-        if upload is None:
-            self.add(key, "names an upload that you do not have")
-        elif upload.kind != rule.kind:
-            self.add(
-                key, f"names {upload.name}, an upload of the kind {upload.kind}; one of the kind {rule.kind} is needed"
-            )
-        elif upload.state == "refused":
-            self.add(key, f"names {upload.name}, which cannot be used: {upload.problem}")
-        elif upload.state != "ready":
-            self.add(key, f"names {upload.name}, which is not all there or not checked yet")
-        elif not self._path(upload).is_file():
-            self.add(key, f"names {upload.name}, whose file is no longer there; upload it again")
-        else:
-            return self._linked(rule, upload, number)
-        return None
-
-    def _linked(self, rule: policy.FileKey, upload: Upload, number: int | None) -> str:
-        stem, dot, ending = rule.name.partition(".")
-        header = upload.header or {}
-        if not dot:
-            dot, ending = ".", str(header.get("ending", "dat"))
-        path = f"{INPUTS}/{stem}{'' if number is None else f'_{number}'}{dot}{ending}"
-        self.links[path] = upload.id
-        self.uploads[path] = upload
-        if rule.kind == "dem":
-            self.grids[path] = header["grid"]
-        return path
-
-    def refuse(self, error: InputError) -> None:
-        """Note what eemt itself says of a mistake, with files named as the user named them."""
-        message = str(error)
-        for path, upload in self.uploads.items():
-            message = message.replace(str(self._path(upload)), upload.name).replace(path, upload.name)
-        self.add(*_placed("", message))
-
-    def _path(self, upload: Upload) -> Path:
-        return self.settings.uploads / upload.id / DATA
-
-    def check_files(self, site: Site) -> None:
-        """Check small files against the settings, as the workflow does when it begins, and note mistakes."""
-        for check in (self._check_station, self._check_table, self._check_zones):
-            try:
-                check(site)
-            except InputError as error:
-                self.refuse(error)
-
-    def _check_station(self, site: Site) -> None:
-        if site.climate.source != "station":
-            return
-        upload = self.uploads[str(site.climate.file)]
-        if (upload.header or {})["rows"] > MOST_ROWS:
-            return  # takes too long for an answer; the workflow says it when it begins
-        from eemt.stages.climate import source
-
-        path = str(self._path(upload))
-        source(site.climate.model_copy(update={"file": path})).monthly()
-
-    def _check_table(self, site: Site) -> None:
-        if site.sweep.table is None:
-            return
-        self.table = read_table(str(self._path(self.uploads[site.sweep.table])))
-        estimate.refuse_too_many_cases(site, self.table)
-        cases(site, self.table)
-
-    def _check_zones(self, site: Site) -> None:
-        if site.zones.file is None:
-            return
-        layers = (self.uploads[site.zones.file].header or {})["layers"]
-        names = ", ".join(layer["layer"] for layer in layers)
-        chosen = [layer for layer in layers if site.zones.layer in (None, layer["layer"])]
-        if len(chosen) != 1:
-            found = "has several layers" if chosen else f"has no layer {site.zones.layer}"
-            raise InputError(f"zones.layer: the file {found}; it has {names}")
-        if site.zones.id is not None and site.zones.id not in chosen[0]["attributes"]:
-            known = ", ".join(chosen[0]["attributes"]) or "none"
-            raise InputError(f"zones.id: the file has no attribute {site.zones.id}; it has {known}")
-        if site.zones.id is not None and site.zones.id not in chosen[0]["identifiers"]:
-            raise InputError(f"zones.id: {site.zones.id} is missing or the same for some polygons; take another")
-        self.zones_bounds = chosen[0]["bounds"]
-
-    def check_place(self, site: Site, found: estimate.Estimate) -> None:
-        """Check that zones and climate are where the maps are.
-
-        Raises
-        ------
-        InputError
-        """
-        if found.grid is None:
-            return
-        if self.zones_bounds is not None:
-            west, south, east, north = places.box_in_degrees(found.grid.bounds, found.grid.crs)
-            left, bottom, right, top = self.zones_bounds
-            if left > east or right < west or bottom > north or top < south:
-                raise InputError("zones.file: none of its polygons lies on the maps")
-        if site.climate.source == "daymet":
-            from eemt.climate.daymet.grid import KNOWN_REGIONS, PUERTO_RICO_FIRST_YEAR, region_of
-
-            region = site.climate.region
-            name = region_of(found.grid.bounds, found.grid.crs) if region == "auto" else region
-            begins = KNOWN_REGIONS[name].first_year if name in KNOWN_REGIONS else PUERTO_RICO_FIRST_YEAR
-            first, last = site.climate.years or (0, 0)
-            if first < begins or last > now().year:
-                raise InputError(f"climate.years: Daymet begins in {begins} there and ends in the last year")
-
-
-def _are_numbers(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(_are_numbers(part) and not isinstance(part, list | tuple) for part in value)
-    if isinstance(value, str):
-        return re.fullmatch(r"[0-9., ]+", value, re.ASCII) is not None and not re.search(r"[.]$", value)
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _mistake(key: str, message: str) -> Mistake:
-    return {"field": key, "message": message}
-
-
-def _validated(data: Mapping[str, Any]) -> tuple[Site | None, list[Mistake]]:
-    """Check values as a config file's, and return all mistakes."""
-    try:
-        return Site.model_validate(data), []
-    except ValidationError as error:
-        found: dict[str, Mistake] = {}
-        for problem in error.errors(include_url=False):
-            mistake = _worded(problem)
-            found.setdefault(mistake["field"], mistake)
-        return None, list(found.values())
-
-
-def _worded(problem: Any) -> Mistake:
-    # the place within a list, and which of a field's types was tried, tell users nothing
-    location = ".".join(str(part) for part in problem["loc"][: 3 if problem["loc"][:1] == ("sweep",) else 2])
-    found = problem["input"]
-    match problem["type"]:
-        case "extra_forbidden":
-            return _mistake(location, "is unknown")
-        case "missing":
-            return _mistake(location, "is missing")
-        case "value_error":
-            return _mistake(*_placed(location, str(problem["ctx"]["error"])))
-        case "literal_error":
-            return _mistake(location, f"is {found!r:.80}; allowed are {problem['ctx']['expected']}")
-        case "too_short":
-            return _mistake(location, "must not be empty")
-        case _:
-            reason = problem["msg"].removeprefix("Input should ").removeprefix("be ")
-            return _mistake(location, f"is {found!r:.80}; must be {reason}")
-
-
-def _placed(location: str, message: str) -> tuple[str, str]:
-    """Find the field that a message about a section, or about several, is of."""
-    if dotted := re.match(r"(?:config: )?((?:sweep\.)?([a-z]+)\.([a-z_]+)):? ", message):
-        section, name = dotted[2], dotted[3]
-        if section in SECTIONS and name in SECTIONS[section].model_fields:
-            return dotted[1], message[dotted.end() :]
-    if location in SECTIONS:
-        for word in re.findall(r"[a-z_]+", message):
-            if word in SECTIONS[location].model_fields:
-                return f"{location}.{word}", message.removeprefix(f"{word} ").removeprefix(f"{word}: ")
-    if named := re.search(r"\b(?:give|see) ([a-z]+)\.([a-z_]+)", message, re.IGNORECASE):
-        section, name = named[1], named[2]
-        if section in SECTIONS and name in SECTIONS[section].model_fields:
-            return f"{section}.{name}", message
-    if section := re.match(r"([a-z]+): ", message):
-        files = {"climate": "climate.file", "dem": "dem.source", "zones": "zones.file", "sweep": "sweep"}
-        return files.get(section[1], section[1]), message[section.end() :]
-    return location or "settings", message
 
 
 def _as_yaml(name: str, site: Site, settings: Settings) -> str:
@@ -485,10 +176,10 @@ def links(values: Mapping[str, Any], config_yaml: str) -> dict[str, str]:
     found = {}
     for key, rule in policy.FILES.items():
         section, _, name = key.partition(".")
-        given, made = values.get(section, {}).get(name), site.get(section, {}).get(name)
-        several = rule.several and isinstance(given, list)
+        given, made = (values.get(section) or {}).get(name), site.get(section, {}).get(name)
+        parts = given if rule.several and isinstance(given, list) else [given]
         paths = made if isinstance(made, list) else [made]
-        for part, path in zip(given if several else [given], paths, strict=False):
+        for part, path in zip(parts, paths, strict=False):
             if isinstance(part, Mapping) and path is not None:
                 found[str(path)] = str(part["upload"])
     return found

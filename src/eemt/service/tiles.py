@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import math
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from morecantile import TileMatrixSet, tms
-from rasterio.warp import transform
+from rasterio.warp import calculate_default_transform, transform
 from rasterio.windows import Window
 from rio_tiler.errors import TileOutsideBounds
 from rio_tiler.io import Reader
@@ -31,8 +30,9 @@ from eemt.service.maps import HILLSHADE, Map
 
 MERCATOR: TileMatrixSet = tms.get("WebMercatorQuad")
 SIDE = 256  # pixels of a tile
-LARGE = 2048  # cells of a side from which a raster needs overviews
+LARGE = 512  # cells of a side beyond which a raster needs overviews
 CLOSER = 4  # zoom levels beyond a map's own, in which its cells become squares
+FARTHER = 2  # zoom levels beyond that in which a map fits into a tile
 FARTHEST, CLOSEST = 0, 24
 STEEPER = 2.0  # by how much the hillshade exaggerates heights
 SUN_FROM = 45  # degrees, which titiler counts from north to west: northwest, as the report's
@@ -69,8 +69,13 @@ def zooms(path: Path) -> tuple[int, int]:
 
 @functools.lru_cache(4096)
 def _zooms(path: Path, written: int, size: int) -> tuple[int, int]:  # noqa: ARG001 - what makes it another
-    with opened(path) as source, Reader(None, dataset=source, tms=MERCATOR) as reader:
-        return max(FARTHEST, int(reader.minzoom) - 2), min(CLOSEST, int(reader.maxzoom) + CLOSER)
+    with opened(path) as source:
+        place, width, height = calculate_default_transform(
+            source.crs, MERCATOR.rasterio_crs, source.width, source.height, *source.bounds
+        )
+    own = MERCATOR.zoom_for_res(max(place.a, -place.e))
+    whole = own - math.ceil(math.log2(max(1.0, max(width, height) / SIDE)))
+    return max(FARTHEST, whole - FARTHER), min(CLOSEST, own + CLOSER)
 
 
 def tile(one: Map, prepared: Path, band: int, limits: tuple[float, float], z: int, x: int, y: int) -> bytes:
@@ -88,8 +93,7 @@ def tile(one: Map, prepared: Path, band: int, limits: tuple[float, float], z: in
     z, x, y : int
         Of the web mercator pyramid.
     """
-    with opened(prepared) as source, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with opened(prepared) as source:
         try:
             with Reader(None, dataset=source, tms=MERCATOR) as reader:
                 if one.variable == HILLSHADE:

@@ -35,8 +35,8 @@ from eemt.service.database import Database
 from eemt.service.models import FINISHED, Job, JobUpload, Upload, new_id, now
 from eemt.service.policy import UploadKind
 from eemt.service.problems import Problem
+from eemt.service.reading import DATA
 from eemt.service.settings import Settings
-from eemt.service.submission import DATA
 
 KINDS: tuple[UploadKind, ...] = get_args(UploadKind)
 # tables and polygons are read whole, so that they have to be smaller than rasters

@@ -442,6 +442,7 @@ def _submit(
         asked = submission.prepare(session, parts.settings, principal, new.name, new.kind, new.settings)
     asked.refuse_mistakes()
     job.config, job.cells = asked.config_yaml, asked.cells
+    job.expected = asked.estimate.bytes if asked.estimate else 0
     # before the queue knows of the job, and no file work within a transaction
     folder = submission.lay_out(parts.settings, job)
     made = None

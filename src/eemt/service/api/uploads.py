@@ -116,7 +116,9 @@ def list_uploads(
     session: Reading,
     kind: UploadKind | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_UPLOADS)] = 50,
-    after: Annotated[str | None, Query(max_length=32, description="`following` of the page before")] = None,
+    after: Annotated[
+        str | None, Query(pattern=r"^[0-9a-f]{8,32}$", description="`following` of the page before")
+    ] = None,
     of_all: OfAll = False,
 ) -> UploadList:
     """List uploads, newest first."""
@@ -166,6 +168,7 @@ def get_upload(
 
 @router.head(
     "/uploads/{upload_id}",
+    response_class=Response,
     responses=OFFSET | problems("not-found"),
 )
 def head_upload(principal: SignedIn, session: Reading, upload_id: UploadId) -> Response:

@@ -27,41 +27,52 @@ def lines(series: Mapping[str, Sequence[float | None]], labels: Sequence[str], t
     """
     there = [value for values in series.values() for value in values if value is not None]
     ticks = _ticks(min([0.0, *there]), max([0.0, *there]))
-    low, high = ticks[0], ticks[-1]
     across = (WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)
 
     def x(place: int) -> float:
         return LEFT + across * place
 
     def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (ticks[-1] - value) / (ticks[-1] - ticks[0])
 
-    parts = []
-    for tick in ticks:
-        kind = "axis" if tick == 0 else "grid"
-        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+    parts = [part for tick in ticks for part in _across(tick, y(tick))]
     every = math.ceil(len(labels) / 12)
-    for place, label in enumerate(labels):
-        if place % every == 0:
-            parts.append(f'<text x="{x(place):.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(label)}</text>')
-    names = []
+    for number, label in enumerate(labels):
+        if number % every == 0:
+            parts.append(f'<text x="{x(number):.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(label)}</text>')
+    ends = []
     for name, values in series.items():
-        points = [(x(place), y(value)) for place, value in enumerate(values) if value is not None]
-        if not points:
-            continue
-        drawn = " ".join(f"{at:.1f},{of:.1f}" for at, of in points)
-        dots = "".join(f'<circle cx="{at:.1f}" cy="{of:.1f}" r="2.6"/>' for at, of in points)
-        parts.append(f'<g class="{escape(name)}"><polyline points="{drawn}"/>{dots}</g>')
-        names.append((points[-1][1], name))
-    for place, name in _apart(names):
-        parts.append(
-            f'<g class="{escape(name)}"><circle cx="{WIDTH - RIGHT + 11}" cy="{place - 4:.1f}" r="4"/>'
-            f'<text class="series" x="{WIDTH - RIGHT + 20}" y="{place:.1f}">{escape(name.upper())}</text></g>'
-        )
+        points = [(x(number), y(value)) for number, value in enumerate(values) if value is not None]
+        if points:
+            parts.append(_curve(name, points))
+            ends.append((points[-1][1], name))
+    parts += [_name(name, place) for place, name in _apart(ends)]
     return Markup(
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    )
+
+
+def _across(tick: float, y: float) -> tuple[str, str]:
+    """Draw a line of equal values, and write the value beside it."""
+    kind = "axis" if tick == 0 else "grid"
+    return (
+        f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
+        f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>',
+    )
+
+
+def _curve(name: str, points: Sequence[tuple[float, float]]) -> str:
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in points)
+    return f'<g class="{escape(name)}"><polyline points="{line}"/>{dots}</g>'
+
+
+def _name(name: str, y: float) -> str:
+    right = WIDTH - RIGHT
+    return (
+        f'<g class="{escape(name)}"><circle cx="{right + 11}" cy="{y - 4:.1f}" r="4"/>'
+        f'<text class="series" x="{right + 20}" y="{y:.1f}">{escape(name.upper())}</text></g>'
     )
 
 

@@ -9,6 +9,7 @@ const told = document.getElementById("told");
 const news = document.getElementById("news");
 const live = document.getElementById("live");
 const WORDS = { pending: "waits", running: "runs", completed: "is completed", failed: "failed", cancelled: "was cancelled" };
+const FINISHED = ["completed", "failed", "cancelled"];
 const PACE = 1000; // ms between two looks at the progress
 const KEPT = 400000; // letters of the log that the page keeps
 
@@ -43,12 +44,14 @@ function renewProgress() {
 
 let state = document.getElementById("top").dataset.state;
 let stopLog = null;
+let stopEvents = null;
 
 async function happened(kind, data) {
   if (kind === "progress") {
     renewProgress();
   } else if (kind === "state" && data.state !== state) {
     state = data.state;
+    if (FINISHED.includes(state)) stopEvents(); // there is nothing more to be told
     news.textContent = `${name} ${WORDS[state]}`;
     document.title = `${state === "running" ? "▸ " : ""}${name} · EEMT`;
     if (state === "running" && !document.getElementById("log")) return location.reload();
@@ -118,8 +121,8 @@ document.addEventListener("click", async (event) => {
 });
 
 localTimes();
-if (["pending", "running"].includes(state)) {
-  follow(`/jobs/${job}/events`, happened, (there) => {
+if (!FINISHED.includes(state)) {
+  stopEvents = follow(`/jobs/${job}/events`, happened, (there) => {
     live.hidden = there;
   });
 }

@@ -23,10 +23,12 @@ export function follow(path, told, connected = () => {}, resume = "after") {
       connected(true);
     };
     source.onerror = () => {
-      if (over) return;
+      if (over || !source) return;
       connected(false);
       if (source.readyState === EventSource.CLOSED) {
-        setTimeout(open, wait);
+        setTimeout(() => {
+          if (!over && !document.hidden && source?.readyState === EventSource.CLOSED) open();
+        }, wait);
         wait = Math.min(2 * wait, LONGEST);
       }
     };
@@ -43,8 +45,17 @@ export function follow(path, told, connected = () => {}, resume = "after") {
     source?.close();
   }
 
+  // browsers have few connections to one server, and a page that nobody looks at needs none
+  function look() {
+    if (over) return;
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else if (!source || source.readyState === EventSource.CLOSED) open();
+  }
+
   open();
-  // browsers have few connections to one server: a page that is left gives its own back
+  document.addEventListener("visibilitychange", look);
   addEventListener("pagehide", close);
   return close;
 }

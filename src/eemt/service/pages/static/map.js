@@ -200,6 +200,7 @@ function pointed(x, y) {
 /** Ask for a value, at most every so often; the last question is always answered. */
 function ask(x, y) {
   waiting = [x, y];
+  value.setAttribute("aria-busy", "true");
   if (asking) return;
   asking = setTimeout(async () => {
     const place = waiting;
@@ -209,6 +210,7 @@ function ask(x, y) {
     } finally {
       asking = null;
       if (waiting) ask(...waiting);
+      else value.removeAttribute("aria-busy");
     }
   }, Math.max(0, PACE - (performance.now() - answered)));
 }

@@ -137,6 +137,7 @@ async function start() {
     },
   });
   place.removeAttribute("aria-busy");
+  submit.disabled = false;
   if (other) {
     form.name.value = other.name;
     form.write(other.kind, other.settings);

@@ -85,17 +85,18 @@ async function clean(dry) {
   const done = await trying(() => post(`/system/cleanup?dry_run=${dry}`));
   if (!done) return;
   const what = dry ? "would be removed" : "was removed";
-  const beside = [[done.events, "events of old jobs"], [done.audit, "lines of the audit trail"], [done.sign_ins, "sign-ins"]]
+  const beside = [[done.items.length, `jobs and uploads (${size(done.bytes)})`], [done.events, "events of old jobs"],
+    [done.audit, "lines of the audit trail"], [done.sign_ins, "old sign-ins"]]
     .filter(([number]) => number).map(([number, name]) => `${number} ${name}`);
   const rows = done.items.map((item) => make("tr", {},
     make("th", { scope: "row" }, item.kind === "job" ? make("a", { href: `/jobs/${item.id}` }, item.name) : item.name),
     make("td", { "data-label": "Kind" }, item.kind),
     make("td", { "data-label": "Size" }, size(item.bytes)),
     make("td", { "data-label": "Why" }, item.why)));
-  const anything = done.items.length || beside.length;
+  const anything = beside.length;
   cleaned.replaceChildren(
     make("p", {}, anything
-      ? `${done.items.length} of jobs and uploads, ${size(done.bytes)}${beside.length ? `; ${beside.join(", ")}` : ""}: this ${what}.`
+      ? `This ${what}: ${beside.join(", ")}.`
       : dry ? "Nothing is past its time." : "Nothing was removed."),
     ...(rows.length ? [table(["Name", "Kind", "Size", "Why"], rows)] : []));
   document.getElementById("cleanup").disabled = !(dry && anything);

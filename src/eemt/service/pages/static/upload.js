@@ -72,8 +72,8 @@ export function uploadField({ id, kind, accept, label, changed }) {
   const status = make("p", { class: "soft", role: "status" });
   const stop = make("button", { type: "button", hidden: true }, "Stop");
   const zone = make("div", { class: "drop" },
-    make("p", {}, make("label", { for: id, class: "label" }, label)),
-    make("p", {}, input), make("p", { class: "soft" }, "or drop the file here"), bar, status, stop);
+    make("label", { for: id, class: "unseen" }, `${label}: file`),
+    make("p", {}, input, make("span", { class: "soft" }, " or drop it here")), bar, status, stop);
   let aborter = null;
 
   async function take(file) {
@@ -98,6 +98,7 @@ export function uploadField({ id, kind, accept, label, changed }) {
       }, own.signal);
       if (own.signal.aborted) return;
       status.textContent = `${file.name}: ${size(file.size)}, ready`;
+      bar.hidden = true;
       changed(ready);
     } catch (error) {
       if (error.name === "AbortError" || own.signal.aborted) {
