@@ -55,7 +55,9 @@ is_built() {
 # Only the source's signed package list is fetched; the machine's own lists and sources stay as they are.
 fetch_source() {
   local lists=$STATE/apt mirror options
-  mirror=$(awk '/^URIs/ {print $2; exit}' /etc/apt/sources.list.d/debian.sources)
+  # shellcheck disable=SC2016 # apt-get's own words
+  mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' |
+    awk '$2 == "bookworm" && !found++ {print $1}')
   mkdir -p "$lists"/{lists/partial,cache/archives/partial}
   echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main" > "$lists/sources.list"
   options=(-qq -o Dir::Etc::sourcelist="$lists/sources.list" -o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root
