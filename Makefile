@@ -60,9 +60,10 @@ format: $(VENV)/.dev ## put the code into the house format
 	$(BIN)/ruff format
 	$(BIN)/snakefmt workflow
 
-generate: $(VENV)/.dev ## make the schema and the reference page from src/eemt/config.py
+generate: $(VENV)/.dev ## make the schema and the reference pages from src/eemt/config.py and service/settings.py
 	$(BIN)/eemt config --schema > workflow/schemas/config.schema.yaml
 	$(BIN)/eemt config --reference > docs/configuration.md
+	$(BIN)/python -m eemt.service.reference docs/service.md
 
 docs: $(VENV)/.dev ## build the documentation into site/, which opens from disk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

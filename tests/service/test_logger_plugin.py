@@ -193,7 +193,8 @@ def test_events_can_go_to_the_database_itself(database: Database, into_database:
     one.emit(record(LogEvent.PROGRESS, done=1, total=1))
     assert (get(database, job_id).steps_done, get(database, job_id).steps_total) == (1, 1)
     kinds = [event.kind for event in told(database, job_id)]
-    assert kinds == ["state", "progress", "rule_started", "rule_finished"]
+    # on a slow machine a second has gone by, and progress is told again
+    assert list(dict.fromkeys(kinds)) == ["state", "progress", "rule_started", "rule_finished"]
 
 
 def test_events_wait_for_a_database_that_is_away(

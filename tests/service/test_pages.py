@@ -75,6 +75,7 @@ def people(tmp_path: Path) -> Iterator[TestClient]:
 def jobs(client: TestClient) -> dict[State, str]:
     """A job in each state, by the one user; the identifiers."""
     service = service_of(client)
+    service.queue.stop()  # jobs stay in their states
     states: tuple[State, ...] = ("pending", "running", "completed", "failed", "cancelled")
     with service.database.session() as session:
         user = session.get_one(User, _me(client))

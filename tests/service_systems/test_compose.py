@@ -123,7 +123,7 @@ def distributed(require: Callable[..., None]) -> Iterator[Project]:
 
 def run_job(client: httpx.Client, name: str) -> dict[str, object]:
     upload = send(client, BOULDER)
-    job = wait_for(client, submit(client, name, upload, dem={"source": {"upload": upload}, **AREA}), seconds=500)
+    job = wait_for(client, submit(client, name, upload, dem={"source": {"upload": upload}, **AREA}), seconds=1500)
     log = client.get(f"{API}/jobs/{job['id']}/logs").text
     assert job["state"] == "completed", f"{job}\n{log[-3000:]}"
     files = [item["path"] for item in client.get(f"{API}/jobs/{job['id']}/files").json()["items"]]

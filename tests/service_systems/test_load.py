@@ -120,12 +120,12 @@ def test_five_hundred_queued_jobs(serve, address, tmp_path, request):
         jobs = [submit(client, f"job{number}", upload) for number in range(QUEUED)]
         took = time.perf_counter() - began
         times = [timed(client, f"{API}/jobs?limit=100") for _ in range(50)]
-        began = time.perf_counter()
-        while (done := client.get("/api/v1/system").json()["jobs"])["completed"] < 10:
+        began, first = time.perf_counter(), client.get("/api/v1/system").json()["jobs"]["completed"]
+        while (done := client.get("/api/v1/system").json()["jobs"])["completed"] < first + 10:
             assert done["failed"] == 0
             assert time.perf_counter() - began < 300
             time.sleep(0.5)
-        rate = done["completed"] / (time.perf_counter() - began)
+        rate = (done["completed"] - first) / (time.perf_counter() - began)
         states = {job: client.get(f"{API}/jobs/{job}").json()["state"] for job in jobs[:20]}
     say(
         f"{request.node.callspec.params['address']}: {QUEUED} jobs queued in {took:.1f} s; a page of 100 of them "

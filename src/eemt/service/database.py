@@ -97,8 +97,16 @@ class Database:
 def _engine(address: str) -> Engine:
     if not address.startswith("sqlite"):
         # a connection that died while it lay idle is replaced when it is taken
-        return create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
-    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+        return create_engine(
+            address,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            pool_timeout=10,
+            connect_args={"connect_timeout": 10},
+            hide_parameters=True,
+        )
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
