@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 BEDS = Path(__file__).parents[1] / "beds"
 IMAGE = os.environ.get("EEMT_IMAGE", f"eemt/eemt:{version('eemt')}")
@@ -106,6 +108,27 @@ PROBES: dict[str, Probe] = {
     "s3": s3,
     "kubernetes": kubernetes,
 }
+
+
+def asker(probes: Mapping[str, Probe], required: Callable[[], Sequence[str]]) -> Callable[..., None]:
+    """Make what tests ask for a system with: it skips with what is missing, or fails where the system is required.
+
+    ``require("slurm")``, or ``require("slurm", probe)`` with a probe of the test's own.
+    """
+    found: dict[tuple[str, Probe], str | None] = {}
+
+    def ask(name: str, probe: Probe | None = None) -> None:
+        probe = probe or probes[name]
+        if (name, probe) not in found:
+            found[name, probe] = probe()
+        missing = found[name, probe]
+        if missing is None:
+            return
+        if name in required():
+            pytest.fail(f"{name}: {missing} (EEMT_REQUIRE_BEDS names it)", pytrace=False)
+        pytest.skip(f"{name}: {missing}")
+
+    return ask
 
 
 def required() -> Sequence[str]:

@@ -7,30 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from executors.beds import PROBES, Probe, required
+from executors.beds import PROBES, asker, required
 from executors.runs import Run, clip_config
 
 
 @pytest.fixture(scope="session")
 def require() -> Callable[..., None]:
-    """Ask for a system: skip with what is missing, or fail where `EEMT_REQUIRE_BEDS` says that it must be there.
-
-    ``require("slurm")``, or ``require("slurm", probe)`` with a probe of the test's own.
-    """
-    found: dict[tuple[str, Probe], str | None] = {}
-
-    def ask(name: str, probe: Probe | None = None) -> None:
-        probe = probe or PROBES[name]
-        if (name, probe) not in found:
-            found[name, probe] = probe()
-        missing = found[name, probe]
-        if missing is None:
-            return
-        if name in required():
-            pytest.fail(f"{name}: {missing} (EEMT_REQUIRE_BEDS names it)", pytrace=False)
-        pytest.skip(f"{name}: {missing}")
-
-    return ask
+    """Ask for a system: skip with what is missing, or fail where `EEMT_REQUIRE_BEDS` says that it must be there."""
+    return asker(PROBES, required)
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def load_settings(**given: object) -> Settings:
-    """Read the settings; those given come before environment and files.
+    """Read the settings; those given, and not None, come before environment and files.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def load_settings(**given: object) -> Settings:
     if path and not Path(path).is_file():
         raise InputError(f"settings: {PREFIX}FILE names {path}, which is no file")
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])

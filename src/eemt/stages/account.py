@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eemt.errors import InputError
+from eemt.service.opening import libraries
 
 if TYPE_CHECKING:
     from eemt.service.database import Database
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> None:
     """Do what was asked, in the database of the service's settings."""
-    try:
+    with libraries():
         from eemt.service.database import Database
         from eemt.service.problems import Problem
         from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
-    settings = load_settings(**({"folder": args.folder} if args.folder is not None else {}))
+    settings = load_settings(folder=args.folder)
     settings.make_folders()
     database = Database(settings.database)
     try:

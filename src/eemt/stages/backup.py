@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from eemt.errors import InputError
+from eemt.service.opening import libraries, settings_in_use
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the backup."""
-    try:
+    with libraries():
         from eemt.service.backup import back_up
         from eemt.service.database import Database
-        from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
-    settings = load_settings(**({"folder": args.folder} if args.folder else {}))
-    if not settings.jobs.is_dir():
-        raise InputError(f"backup: {settings.jobs} is not there; no service was started on this folder")
+    settings = settings_in_use(args.folder, "backup")
     database = Database(settings.database)
     try:
         contents = back_up(settings, database, args.out, args.with_uploads, args.with_results)

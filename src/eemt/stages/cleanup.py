@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from eemt.errors import InputError
+from eemt.service.opening import libraries, settings_in_use
 
 
 def run(args: argparse.Namespace) -> None:
     """Clean up beside a running service, or without one."""
-    try:
+    with libraries():
         from eemt.service.database import Database
         from eemt.service.retention import Cleaner
-        from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
-    settings = load_settings(**({"folder": args.folder} if args.folder else {}))
-    if not settings.jobs.is_dir():
-        raise InputError(f"cleanup: {settings.jobs} is not there; no service was started on this folder")
+    settings = settings_in_use(args.folder, "cleanup")
     database = Database(settings.database)
     try:
         database.upgrade()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eemt.errors import InputError
+from eemt.service.opening import libraries
 
 if TYPE_CHECKING:
     from eemt.service.settings import Settings
@@ -55,12 +56,9 @@ class Finding:
 
 def run(args: argparse.Namespace) -> None:
     """Look at everything and exit with 1 where something is wrong."""
-    try:
+    with libraries():
         from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
-    given = {name: getattr(args, name) for name in ("folder", "profile")}
-    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    settings = load_settings(folder=args.folder, profile=args.profile)
     findings = list(examine(settings))
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from eemt.errors import InputError
+from eemt.service.opening import libraries
 
 
 def run(args: argparse.Namespace) -> None:
     """Check the backup and put it back."""
-    try:
+    with libraries():
         from eemt.service.restore import check, restore
         from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
     if args.check:
         contents = check(args.source)
         print(f"{args.source}: whole; of {contents.at}, {contents.rows.get('jobs', 0)} jobs, {contents.files} files")
         return
-    settings = load_settings(**({"folder": args.folder} if args.folder else {}))
+    settings = load_settings(folder=args.folder)
     restored = restore(settings, args.source, args.force)
     contents = restored.contents
     print(f"restored: {contents.rows.get('jobs', 0)} jobs and {contents.rows.get('users', 0)} users of {contents.at}")

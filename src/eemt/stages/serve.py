@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from eemt.errors import InputError
+from eemt.service.opening import libraries
 
 if TYPE_CHECKING:
     import uvicorn
@@ -19,17 +20,14 @@ GRACE_SECONDS = 10  # that requests under way have, once the service is told to 
 
 def run(args: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is under way, and end streams."""
-    try:
+    with libraries():
         import uvicorn
 
         from eemt.service import logs
         from eemt.service.app import create_app
         from eemt.service.protocol import LARGEST_HEAD, PatientProtocol
         from eemt.service.settings import load_settings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; the service needs: make setup EXTRAS=service") from None
-    given = {name: getattr(args, name) for name in ("host", "port", "folder", "profile")}
-    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    settings = load_settings(host=args.host, port=args.port, folder=args.folder, profile=args.profile)
     listener = listen(settings)
     logs.set_up(settings)
     app = create_app(settings)

@@ -116,6 +116,24 @@ class CellValue(BaseModel):
     col: int | None = Field(description="Of the cell, counted from 0 at the west; null beyond the map")
 
 
+class RowsWanted(BaseModel):
+    """Which rows of a table are asked for."""
+
+    variable: str | None = Field(None, max_length=32)
+    method: str | None = Field(None, max_length=32)
+    year: str | None = Field(None, max_length=32)
+    month: int | None = Field(None, ge=0, le=12, description="0 for the year")
+    case: str = Field("", max_length=255, description="Of a sweep")
+    limit: int = Field(10_000, ge=1, le=MOST_ROWS)
+    after: str | None = Field(None, pattern=r"^\d{1,9}$", description="The `following` of the page before")
+
+
+class ZoneRowsWanted(RowsWanted):
+    """Which rows of a table of zones are asked for."""
+
+    zone: str | None = Field(None, max_length=255)
+
+
 class Rows(BaseModel):
     """Rows of a table."""
 
@@ -258,40 +276,15 @@ def get_legend(parts: Parts, principal: SignedIn, job_id: JobId, name: MapName, 
 
 
 @router.get("/jobs/{job_id}/summary", responses=problems("not-found", "gone"))
-def get_summary(
-    parts: Parts,
-    principal: SignedIn,
-    job_id: JobId,
-    variable: Annotated[str | None, Query(max_length=32)] = None,
-    method: Annotated[str | None, Query(max_length=32)] = None,
-    year: Annotated[str | None, Query(max_length=32)] = None,
-    month: Annotated[int | None, Query(ge=0, le=12, description="0 for the year")] = None,
-    case: Annotated[str, Query(max_length=255, description="Of a sweep")] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 10_000,
-    after: Annotated[str | None, Query(pattern=r"^\d{1,9}$", description="The `following` of the page before")] = None,
-) -> Rows:
+def get_summary(parts: Parts, principal: SignedIn, job_id: JobId, wanted: Annotated[RowsWanted, Query()]) -> Rows:
     """Return rows of summary.csv: statistics of each map and month."""
-    wanted = {"variable": variable, "method": method, "year": year, "month": month}
-    return _rows(parts, principal, job_id, case, "summary.csv", wanted, limit, after)
+    return _rows(parts, principal, job_id, "summary.csv", wanted)
 
 
 @router.get("/jobs/{job_id}/zones", responses=problems("not-found", "gone"))
-def get_zones(
-    parts: Parts,
-    principal: SignedIn,
-    job_id: JobId,
-    zone: Annotated[str | None, Query(max_length=255)] = None,
-    variable: Annotated[str | None, Query(max_length=32)] = None,
-    method: Annotated[str | None, Query(max_length=32)] = None,
-    year: Annotated[str | None, Query(max_length=32)] = None,
-    month: Annotated[int | None, Query(ge=0, le=12, description="0 for the year")] = None,
-    case: Annotated[str, Query(max_length=255, description="Of a sweep")] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 10_000,
-    after: Annotated[str | None, Query(pattern=r"^\d{1,9}$", description="The `following` of the page before")] = None,
-) -> Rows:
+def get_zones(parts: Parts, principal: SignedIn, job_id: JobId, wanted: Annotated[ZoneRowsWanted, Query()]) -> Rows:
     """Return rows of zones.csv: statistics of each zone, map and month."""
-    wanted = {"zone": zone, "variable": variable, "method": method, "year": year, "month": month}
-    return _rows(parts, principal, job_id, case, "zones.csv", wanted, limit, after)
+    return _rows(parts, principal, job_id, "zones.csv", wanted)
 
 
 def _job(parts: Parts, principal: Principal, job_id: str) -> Job:
@@ -348,18 +341,10 @@ def _stops(one: maps.Map, low: float, high: float) -> list[Stop]:
     return [Stop(value=value, colour=colour) for value, colour in maps.stops(one.ramp, low, high)]
 
 
-def _rows(
-    parts: Parts,
-    principal: Principal,
-    job_id: str,
-    case: str,
-    name: str,
-    wanted: dict[str, Any],
-    limit: int,
-    after: str | None,
-) -> Rows:
+def _rows(parts: Parts, principal: Principal, job_id: str, name: str, wanted: RowsWanted) -> Rows:
     place = results.folder(parts.settings, _job(parts, principal, job_id))
-    table = results.file(place, f"{case}/{name}" if case else name)
-    given = {column: str(value) for column, value in wanted.items() if value is not None}
-    found, following = results.rows(table, given, int(after or 0), limit)
+    table = results.file(place, f"{wanted.case}/{name}" if wanted.case else name)
+    columns = wanted.model_dump(exclude={"case", "limit", "after"}, exclude_none=True)
+    given = {column: str(value) for column, value in columns.items()}
+    found, following = results.rows(table, given, int(wanted.after or 0), wanted.limit)
     return Rows(items=found, following=None if following is None else str(following))
