@@ -40,8 +40,8 @@ def make_queue(database: Database, settings: Settings) -> Iterator[Callable[...,
     end = Queue(settings.model_copy(update={"at_stop": "end", "grace_seconds": 0}), database)
     end.stop()
     for one in queues:
-        for started in one.follower.started.values():
-            started.child.wait(20)
+        for child in [started.child for started in one.follower.started.values()] + one.follower.leaving:
+            child.wait(20)
 
 
 def run_until(queue: Queue, job_id: str, *states: str) -> Job:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ LOG = logging.getLogger(__name__)
 START_AGAIN_SECONDS = 30.0  # after a start that failed, or a job that was lost twice
 SUPERVISOR_SECONDS = 15.0  # that a supervisor has beyond the run's time of grace
 MOST_RETURNS = 3  # in a row without progress
+LEAVE_SECONDS = 5.0  # that a supervisor takes to end when all is said, at most
 SIGN_SECONDS = 15.0  # between notes of a sign of life
 LOGS_SECONDS = 60.0  # between looks at the logs of rules
 MEASURE_SECONDS = 600.0  # between looks at what a running job takes of the disk
@@ -99,6 +101,7 @@ class Follower:
         self.complaints = complaints
         self.reader = events.Reader(database)
         self.started: dict[str, Started] = {}
+        self.leaving: list[subprocess.Popen[bytes]] = []  # that have said how it went, and end now
         self._known: set[str] = set()  # that were looked at
         self._not_before: dict[str, float] = {}
         self._logs_seen: dict[str, float] = {}
@@ -108,8 +111,14 @@ class Follower:
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="sizes")
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and let go of what has ended."""
         self._measuring.shutdown(wait=False, cancel_futures=True)
+        for child in self.leaving:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(LEAVE_SECONDS)
+        for started in self.started.values():
+            if started.child.poll() is None:
+                started.child.returncode = 0  # goes on without us, and nobody is to be warned of it
 
     def mind_the_clock(self) -> None:
         """Note when the clock jumps, or the machine sleeps, so that no job is taken for hung because of it."""
@@ -125,6 +134,7 @@ class Follower:
         for job_id in self._known.difference(running):
             self._forget(job_id)
         self._known = set(running)
+        self.leaving = [child for child in self.leaving if child.poll() is None]
 
     def waits_for_another_try(self) -> set[str]:
         """Return the jobs whose start has failed just now."""
@@ -176,7 +186,7 @@ class Follower:
         """Return the process that runs a job, which the database, this server or the job's folder knows."""
         started = self.started.get(job.id)
         if started is not None and started.attempt != job.attempt:
-            del self.started[job.id]
+            self._let_go(job.id)
             started = None
         if started is not None:
             started.child.poll()  # lets go of it when it has ended
@@ -273,7 +283,7 @@ class Follower:
         """Take up the run that began before a server was killed, and keeps ours from beginning."""
         other = runs.recorded(place, job.attempt)
         if other is not None and other != identity:
-            del self.started[job.id]
+            self._let_go(job.id)
             self._note(job.id, job.attempt, **other.as_json())
         elif other is None:
             self._put_back_now(job, "another run of it still goes on", pause=True)
@@ -335,9 +345,13 @@ class Follower:
 
     def _forget(self, job_id: str) -> None:
         self.reader.forget(job_id)
-        self.started.pop(job_id, None)
+        self._let_go(job_id)
         self._logs_seen.pop(job_id, None)
         self._measured.pop(job_id, None)
+
+    def _let_go(self, job_id: str) -> None:
+        if started := self.started.pop(job_id, None):
+            self.leaving.append(started.child)
 
     def _measure_now_and_then(self, job_id: str, place: Path) -> None:
         if time.monotonic() - self._measured.setdefault(job_id, time.monotonic()) > MEASURE_SECONDS:
