@@ -1178,24 +1178,39 @@ def _one_line(error: ValidationError, model: type[BaseModel], raw: Mapping[str, 
 def _worded(problem: Any, model: type[BaseModel], raw: Mapping[str, Any] | None) -> str:
     location = [str(part) for part in problem["loc"] if str(part) != "[key]"]
     where = ".".join(_as_written(location, raw))
-    found = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key{_nearest(location[-1], _model_at(location[:-1], model))}"
-        case "missing":
-            return f"{where}: is missing"
         case "value_error":
             reason = problem["ctx"]["error"]
             return f"{where}: {reason}" if where else str(reason)
-        case "literal_error":
-            return f"{where}: is {found!r}; allowed are {problem['ctx']['expected']}"
-        case "too_short":
-            return f"{where}: must not be empty"
         case "string_pattern_mismatch" if len(location) == 2 and location[0] == "sites":
             return f"{where}: a site's name may have letters, digits, - and _ only"
         case _:
+            return f"{where}: {fault(problem)}"
+
+
+def fault(problem: Any, longest: int | None = None) -> str:
+    """Word what is wrong with one value, as pydantic found it.
+
+    Parameters
+    ----------
+    problem : dict
+        One of a validation's errors, of its own and not of our validators.
+    longest : int, optional
+        Characters of the value that are shown.
+    """
+    found = repr(problem["input"])[:longest]
+    match problem["type"]:
+        case "missing":
+            return "is missing"
+        case "literal_error":
+            return f"is {found}; allowed are {problem['ctx']['expected']}"
+        case "too_short":
+            return "must not be empty"
+        case _:
             reason = problem["msg"].removeprefix("Input should ").removeprefix("be ")
-            return f"{where}: is {found!r}; must be {reason}"
+            return f"is {found}; must be {reason}"
 
 
 def _as_written(location: list[str], raw: Mapping[str, Any] | None) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from executors.beds import asker
-from service.conftest import Server, own_settings, serve
+from service.conftest import Server, database, own_settings, serve
 from service_systems.beds import PROBES, required
 
-__all__ = ["Server", "own_settings", "serve"]
+__all__ = ["Server", "database", "own_settings", "serve"]
 
 
 @pytest.fixture(scope="session")

@@ -93,15 +93,6 @@ def settings(tmp_path: Path, make: Callable[[], str]) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    settings.make_folders()
-    database = Database(settings.database)
-    database.upgrade()
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def client(serve: Callable[..., object], make: Callable[[], str]) -> Iterator[httpx.Client]:
     server = serve(EEMT_SERVICE_DATABASE_URL=make())
     with httpx.Client(base_url=server.address, timeout=60) as client:

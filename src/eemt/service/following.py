@@ -148,7 +148,7 @@ class Follower:
         except (InputError, OSError) as error:
             self.complaints.add(job.id, error, "it cannot be started")
             reason = f"{error.filename or 'a process'}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            self._put_back_now(job, f"it cannot be started: {reason}", pause=True)
+            self._put_back_now(job, f"it cannot be started: {reason}")
             return
         self.started[job.id] = Started(job.attempt, identity, child)
         self._known.add(job.id)
@@ -190,10 +190,12 @@ class Follower:
             started = None
         if started is not None:
             started.child.poll()  # lets go of it when it has ended
-        known = processes.from_json(job.process) or (started.identity if started else runs.recorded(place, job.attempt))
-        if known is not None and processes.from_json(job.process) is None:
-            self._note(job.id, job.attempt, **known.as_json())
-        return known
+        if noted := processes.from_json(job.process):
+            return noted
+        found = started.identity if started else runs.recorded(place, job.attempt)
+        if found is not None:
+            self._note(job.id, job.attempt, **found.as_json())
+        return found
 
     def _note(self, job_id: str, attempt: int, **more: Any) -> dict[str, Any] | None:
         """Add to what the database says of a job's process, and return all of it."""
@@ -286,7 +288,7 @@ class Follower:
             self._let_go(job.id)
             self._note(job.id, job.attempt, **other.as_json())
         elif other is None:
-            self._put_back_now(job, "another run of it still goes on", pause=True)
+            self._put_back_now(job, "another run of it still goes on")
 
     def _are_left(self, job: Job) -> bool:
         """End what a killed supervisor left behind, first as Ctrl-C would; tell whether any is left."""
@@ -334,14 +336,14 @@ class Follower:
         job.returns += 1
         _put_back(session, job, f"{why}; it goes on from what is finished")
 
-    def _put_back_now(self, job: Job, why: str, pause: bool = False) -> None:
+    def _put_back_now(self, job: Job, why: str) -> None:
+        """Put a job back whose run could not begin, for another try after a while."""
         with self.database.session() as session:
             present = session.get(Job, job.id, with_for_update=True)
             if present is not None and present.state == "running" and present.attempt == job.attempt:
                 self._put_back_or_fail(session, present, why)
         self._forget(job.id)
-        if pause:
-            self._not_before[job.id] = time.monotonic() + START_AGAIN_SECONDS
+        self._not_before[job.id] = time.monotonic() + START_AGAIN_SECONDS
 
     def _forget(self, job_id: str) -> None:
         self.reader.forget(job_id)

@@ -23,6 +23,7 @@ from eemt.errors import InputError
 from eemt.figures import hillshade
 from eemt.grid import Grid
 from eemt.raster import grid_of
+from eemt.resampling import METRES_PER_DEGREE
 from eemt.service.places import footprint
 from eemt.stages.dem import PLAUSIBLE_ELEVATION
 
@@ -40,7 +41,6 @@ NUMBERS = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "fl
 # of metadata; those of overviews, geolocation and the like can name other files
 NAMESPACES = {"", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "COLOR_PROFILE", "EXIF", "TIFF", "COG"}
 NAMESPACES |= {"xml:XMP", "xml:ESRI"}
-METRES_A_DEGREE = 111_195.0
 
 
 def header(path: Path, kind: str, most_cells: int) -> dict[str, Any]:
@@ -225,4 +225,4 @@ def _in_metres(grid: Grid, unit: str) -> Grid:
     if unit != "degree":
         return grid
     narrower = max(float(np.cos(np.radians(grid.centre[0]))), 0.01)
-    return replace(grid, dx=grid.dx * METRES_A_DEGREE * narrower, dy=grid.dy * METRES_A_DEGREE)
+    return replace(grid, dx=grid.dx * METRES_PER_DEGREE * narrower, dy=grid.dy * METRES_PER_DEGREE)

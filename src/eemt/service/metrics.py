@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -238,17 +239,8 @@ class FromService(Collector):
 
 
 def _jobs(session: Session) -> Iterator[Metric]:
-    counts = dict.fromkeys(STATES, 0)
-    size = 0
     query = select(Job.state, func.count(), func.sum(Job.bytes)).where(Job.deleted.is_(None)).group_by(Job.state)
-    for state, number, total in session.execute(query):
-        counts[state] = number
-        size += int(total or 0)
-    jobs = GaugeMetricFamily("eemt_jobs", "Jobs by state", labels=["state"])
-    for state, number in counts.items():
-        jobs.add_metric([state], number)
-    yield jobs
-    yield GaugeMetricFamily("eemt_jobs_bytes", "Disk that jobs fill", size)
+    yield from _by_state("jobs", session.execute(query).all(), STATES)
     oldest = session.scalar(select(func.min(Job.queued)).where(Job.state == "pending", Job.deleted.is_(None)))
     waits = (now() - oldest).total_seconds() if oldest else 0.0
     yield GaugeMetricFamily("eemt_job_oldest_pending_seconds", "How long the longest waiting job waits", waits)
@@ -258,14 +250,19 @@ def _jobs(session: Session) -> Iterator[Metric]:
 
 
 def _uploads(session: Session) -> Iterator[Metric]:
-    counts = dict.fromkeys(UPLOAD_STATES, 0)
-    size = 0
     query = select(Upload.state, func.count(), func.sum(Upload.received)).group_by(Upload.state)
-    for state, number, total in session.execute(query):
+    yield from _by_state("uploads", session.execute(query).all(), UPLOAD_STATES)
+
+
+def _by_state(what: str, rows: Iterable[Any], states: Iterable[str]) -> Iterator[Metric]:
+    """Yield how many there are in each state, those without any too, and the disk that all fill."""
+    counts = dict.fromkeys(states, 0)
+    size = 0
+    for state, number, total in rows:
         counts[state] = number
         size += int(total or 0)
-    uploads = GaugeMetricFamily("eemt_uploads", "Uploads by state", labels=["state"])
+    family = GaugeMetricFamily(f"eemt_{what}", f"{what.capitalize()} by state", labels=["state"])
     for state, number in counts.items():
-        uploads.add_metric([state], number)
-    yield uploads
-    yield GaugeMetricFamily("eemt_uploads_bytes", "Disk that uploads fill", size)
+        family.add_metric([state], number)
+    yield family
+    yield GaugeMetricFamily(f"eemt_{what}_bytes", f"Disk that {what} fill", size)

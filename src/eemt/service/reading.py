@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from eemt.config import SECTIONS, Site, is_address
+from eemt.config import SECTIONS, Site, fault, is_address
 from eemt.errors import InputError
 from eemt.grid import Grid
 from eemt.service import estimate, places, policy
@@ -56,6 +56,11 @@ def shape_problem(values: Any) -> str | None:
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
             return "have a number beyond all that is allowed"
     return None
+
+
+def file_of(settings: Settings, upload_id: str) -> Path:
+    """Return where the file of an upload is."""
+    return settings.uploads / upload_id / DATA
 
 
 class Reading:
@@ -171,7 +176,7 @@ class Reading:
             self.add(key, f"names {upload.name}, which cannot be used: {upload.problem}")
         elif upload.state != "ready":
             self.add(key, f"names {upload.name}, which is not all there or not checked yet")
-        elif not self._path(upload).is_file():
+        elif not file_of(self.settings, upload.id).is_file():
             self.add(key, f"names {upload.name}, whose file is no longer there; upload it again")
         else:
             return self._linked(rule, upload, number)
@@ -193,11 +198,8 @@ class Reading:
         """Note what eemt itself says of a mistake, with files named as the user named them."""
         message = str(error)
         for path, upload in self.uploads.items():
-            message = message.replace(str(self._path(upload)), upload.name).replace(path, upload.name)
+            message = message.replace(str(file_of(self.settings, upload.id)), upload.name).replace(path, upload.name)
         self.add(*placed("", message))
-
-    def _path(self, upload: Upload) -> Path:
-        return self.settings.uploads / upload.id / DATA
 
     def check_files(self, site: Site) -> None:
         """Check small files against the settings, as the workflow does when it begins, and note mistakes."""
@@ -215,13 +217,13 @@ class Reading:
             return  # takes too long for an answer; the workflow says it when it begins
         from eemt.stages.climate import source
 
-        path = str(self._path(upload))
+        path = str(file_of(self.settings, upload.id))
         source(site.climate.model_copy(update={"file": path})).monthly()
 
     def _check_table(self, site: Site) -> None:
         if site.sweep.table is None:
             return
-        self.table = read_table(str(self._path(self.uploads[site.sweep.table])))
+        self.table = read_table(str(file_of(self.settings, self.uploads[site.sweep.table].id)))
         estimate.refuse_too_many_cases(site, self.table)
         cases(site, self.table)
 
@@ -315,21 +317,13 @@ def validated(data: Mapping[str, Any], known: Sequence[Mistake]) -> tuple[Site |
 def _worded(problem: Any) -> Mistake:
     # the place within a list, and which of a field's types was tried, tell users nothing
     location = ".".join(str(part) for part in problem["loc"][: 3 if problem["loc"][:1] == ("sweep",) else 2])
-    found = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
             return mistake(location, "is unknown")
-        case "missing":
-            return mistake(location, "is missing")
         case "value_error":
             return mistake(*placed(location, str(problem["ctx"]["error"])))
-        case "literal_error":
-            return mistake(location, f"is {found!r:.80}; allowed are {problem['ctx']['expected']}")
-        case "too_short":
-            return mistake(location, "must not be empty")
         case _:
-            reason = problem["msg"].removeprefix("Input should ").removeprefix("be ")
-            return mistake(location, f"is {found!r:.80}; must be {reason}")
+            return mistake(location, fault(problem, longest=80))
 
 
 def placed(location: str, message: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from eemt.service import estimate, jobs, policy, quotas
 from eemt.service.dependencies import Principal
 from eemt.service.models import Job, Kind
 from eemt.service.problems import Problem
-from eemt.service.reading import DATA, INPUTS, Mistake, Reading, mistake, shape_problem, validated
+from eemt.service.reading import INPUTS, Mistake, Reading, file_of, mistake, shape_problem, validated
 from eemt.service.settings import Settings
 
 LONGEST_NAME = 64
@@ -164,7 +164,7 @@ def lay_out(settings: Settings, job: Job) -> Path:
     for name in ("config", INPUTS, "results", "logs"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, upload in links(job.settings, job.config).items():
-        _link(settings.uploads / upload / DATA, folder / path)
+        _link(file_of(settings, upload), folder / path)
     with whole_or_nothing(folder / "config" / "config.yaml") as partial:
         partial.write_text(job.config, encoding="utf-8")
     return folder

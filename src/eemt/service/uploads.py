@@ -35,7 +35,7 @@ from eemt.service.database import Database
 from eemt.service.models import FINISHED, Job, JobUpload, Upload, new_id, now
 from eemt.service.policy import UploadKind
 from eemt.service.problems import Problem
-from eemt.service.reading import DATA
+from eemt.service.reading import file_of
 from eemt.service.settings import Settings
 
 KINDS: tuple[UploadKind, ...] = get_args(UploadKind)
@@ -96,7 +96,7 @@ class Uploads:
 
     def path(self, upload_id: str) -> Path:
         """Return where an upload's file is."""
-        return self.folder(upload_id) / DATA
+        return file_of(self.settings, upload_id)
 
     def limit(self, kind: str) -> int:
         """Return the size of the largest upload of a kind [bytes]."""
@@ -243,7 +243,7 @@ class Uploads:
         if not folder.exists():
             folder.mkdir(mode=0o700)
             _sync_folder(folder.parent)
-        descriptor = os.open(folder / DATA, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(file_of(self.settings, upload_id), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         file = os.fdopen(descriptor, "wb", buffering=0)
         try:
             file.truncate(received)
