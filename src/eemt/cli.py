@@ -262,7 +262,7 @@ def _report(command: argparse.ArgumentParser) -> None:
     _beside(command)
 
 
-def _catalogue(command: argparse.ArgumentParser) -> None:
+def _stac(command: argparse.ArgumentParser) -> None:
     """Write a STAC catalogue: an item for each map of a site, in the folder stac, and for each case of a sweep."""
     _results_of_site(command)
     _out_file(command, "the collection, catalog.json")
@@ -368,7 +368,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "report": _report,
     "compare": _compare,
     "stack": _stack,
-    "catalogue": _catalogue,
+    "stac": _stac,
     "crate": _crate,
     "verify": _verify,
     "check": _check,

@@ -1,11 +1,11 @@
-"""``eemt catalogue``: a STAC catalogue of a site's maps."""
+"""``eemt stac``: a STAC catalogue of a site's maps."""
 
 from __future__ import annotations
 
 import argparse
 
-from eemt.catalogue import write_catalogue
 from eemt.config import site_from_json
+from eemt.stac import write_catalogue
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,0 +1,1 @@
+"""Finished runs kept for decades: packed, moved to long-term storage, verified, found again, brought back."""
