@@ -22,14 +22,14 @@ from pystac.stac_object import STACObjectType
 from pystac.validation import RegisteredValidator
 from pystac.validation.local_validator import get_local_schema_cache
 
-from eemt import catalogue, figures
-from eemt.catalogue import degrees, footprint, time_span, write_catalogue
+from eemt import figures, stac
 from eemt.config import Site
 from eemt.errors import InputError
 from eemt.grid import Grid, map_crs
 from eemt.map_header import MapHeader, read_header
 from eemt.plan import Plan
 from eemt.raster import read_band, read_grid
+from eemt.stac import degrees, footprint, time_span, write_catalogue
 from eemt.thumbnails import Thumbnails
 from stac_extensions import faults
 
@@ -37,7 +37,7 @@ from stac_extensions import faults
 @pytest.fixture
 def written(finished, call) -> Path:
     out = finished.folder / "catalog.json"
-    code, _, err = call("catalogue", *finished.words, "--out", out)
+    code, _, err = call("stac", *finished.words, "--out", out)
     assert code == 0, err
     return out
 
@@ -246,7 +246,7 @@ def test_a_projection_without_a_code_is_written_out():
         "UNITS": "band 1 1, bands 2 to 13 1",
         "YEARS": "2001",
     }
-    made = catalogue.item(MapHeader(Path("maps/x.tif"), grid, tags, [("x", {})], True), Path("stac/x.json"), "site")
+    made = stac.item(MapHeader(Path("maps/x.tif"), grid, tags, [("x", {})], True), Path("stac/x.json"), "site")
     projection = ProjectionExtension.ext(made)
     assert projection.code is None and CRS.from_user_input(projection.wkt2) == CRS.from_user_input(crs)
     assert "statistics" not in RasterExtension.ext(made.assets["data"]).bands[0].properties  # of a map without a value
@@ -257,7 +257,7 @@ def test_licence_and_publisher_are_those_of_the_config(finished, call):
     values = json.loads(finished.as_json)
     values["outputs"] |= {"licence": "CC-BY-4.0", "publisher": "Valley Observatory"}
     out = finished.folder / "catalog.json"
-    code, _, err = call("catalogue", finished.folder, "--site", "r", "--settings", json.dumps(values), "--out", out)
+    code, _, err = call("stac", finished.folder, "--site", "r", "--settings", json.dumps(values), "--out", out)
     assert code == 0, err
     collection = pystac.Collection.from_file(str(out))
     assert collection.license == "CC-BY-4.0"
@@ -267,10 +267,10 @@ def test_licence_and_publisher_are_those_of_the_config(finished, call):
 def test_a_missing_or_foreign_map_is_named_in_one_line(finished, call):
     path = finished.folder / "maps" / "eemt_topo_2002.tif"
     path.unlink()
-    code, _, err = call("catalogue", *finished.words, "--out", finished.folder / "catalog.json")
+    code, _, err = call("stac", *finished.words, "--out", finished.folder / "catalog.json")
     assert code == 2 and len(err.splitlines()) == 1
     assert "eemt_topo_2002.tif does not exist" in err
     path.write_bytes((finished.folder / "terrain" / "slope.tif").read_bytes())
-    code, _, err = call("catalogue", *finished.words, "--out", finished.folder / "catalog.json")
+    code, _, err = call("stac", *finished.words, "--out", finished.folder / "catalog.json")
     assert code == 2 and "has no tag TITLE" in err
     assert not (finished.folder / "catalog.json").exists()

@@ -269,7 +269,7 @@ for site, settings in SITES.items():
         message:
             "{wildcards.site}: STAC catalogue"
         shell:
-            "eemt catalogue {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
+            "eemt stac {params.results:q} --site {wildcards.site} --settings {params.settings:q}"
             " --out {output.catalogue:q} > {log:q} 2>&1"
 
 
