@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
-
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from eemt import __version__, kernel_cache
+from eemt.archive.commands import COMMANDS as ARCHIVE_COMMANDS
 from eemt.config import (
     ClimateSettings,
     DemSettings,
     EemtSettings,
     LapseSettings,
-    Section,
     SunSettings,
     WetnessSettings,
     ZoneSettings,
@@ -34,6 +30,7 @@ from eemt.config import (
 )
 from eemt.errors import InputError
 from eemt.inventory import BESIDE
+from eemt.options import add_settings, as_help
 from eemt.service.commands import COMMANDS as SERVICE_COMMANDS
 
 EXIT_BAD_INPUT = 2
@@ -79,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     for name, build in COMMANDS.items():
         summary = (build.__doc__ or "").strip()
-        command = commands.add_parser(name, help=_as_help(summary), description=summary)
+        command = commands.add_parser(name, help=as_help(summary), description=summary)
         command.add_argument("--version", action="version", version=f"eemt {__version__}")
         command.set_defaults(sections={})
         build(command)
@@ -95,7 +92,7 @@ def _dem(command: argparse.ArgumentParser) -> None:
         help="elevation rasters that GDAL reads, addresses of GeoTIFFs, or 3dep or glo30 with --bbox=W,S,E,N",
     )
     _out_folder(command)
-    _add_settings(command, DemSettings, leave_out={"source"})
+    add_settings(command, DemSettings, leave_out={"source"})
 
 
 def _tile(command: argparse.ArgumentParser) -> None:
@@ -126,7 +123,7 @@ def _wetness(command: argparse.ArgumentParser) -> None:
     _dem_argument(command)
     _out_folder(command)
     _area(command, "what is written of it, and where mcwi.tif has its mean of one; water comes from the whole DEM")
-    _add_settings(command, WetnessSettings)
+    add_settings(command, WetnessSettings)
 
 
 def _sun(command: argparse.ArgumentParser) -> None:
@@ -140,7 +137,7 @@ def _sun(command: argparse.ArgumentParser) -> None:
         "--horizons", action="store_true", help="also write horizon.tif, the height of the horizon [degrees] all around"
     )
     command.add_argument("--threads", type=int, default=None, metavar="N", help="processor threads (default: all)")
-    _add_settings(command, SunSettings)
+    add_settings(command, SunSettings)
 
 
 def _climate(command: argparse.ArgumentParser) -> None:
@@ -157,7 +154,7 @@ def _climate(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="put these files, of a year or more each, together instead of asking the source; they make up --years",
     )
-    _add_settings(command, ClimateSettings, leave_out=LapseSettings.model_fields)
+    add_settings(command, ClimateSettings, leave_out=LapseSettings.model_fields)
 
 
 def _transfer(command: argparse.ArgumentParser) -> None:
@@ -185,8 +182,8 @@ def _transfer(command: argparse.ArgumentParser) -> None:
         help="one of several files, and the parameters in which it differs from the other options, such as "
         '\'{"out": "a.nc", "omega": 2.0, "lapse_tmin": 5.0}\'; may be repeated, and inputs are read once',
     )
-    _add_settings(command, EemtSettings)
-    _add_settings(command, LapseSettings, into="lapse")
+    add_settings(command, EemtSettings)
+    add_settings(command, LapseSettings, into="lapse")
 
 
 def _mosaic(command: argparse.ArgumentParser) -> None:
@@ -248,7 +245,7 @@ def _zones(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write a GeoPackage of the polygons with the mean of each map's year as an attribute",
     )
-    _add_settings(command, ZoneSettings, leave_out={"file"})
+    add_settings(command, ZoneSettings, leave_out={"file"})
 
 
 def _report(command: argparse.ArgumentParser) -> None:
@@ -374,6 +371,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": _check,
     "config": _config,
     "profile": _profile,
+    **ARCHIVE_COMMANDS,
     **SERVICE_COMMANDS,
 }
 
@@ -421,40 +419,6 @@ def _area(command: argparse.ArgumentParser, meaning: str) -> None:
     )
 
 
-def _add_settings(
-    command: argparse.ArgumentParser, section: type[Section], leave_out: Iterable[str] = (), into: str = "settings"
-) -> None:
-    """Add an option for each parameter of a section, to be found checked in the attribute `into`."""
-    for name, field in section.model_fields.items():
-        if name not in set(leave_out):
-            _add_setting(command, name, field)
-    command.get_default("sections")[into] = section
-
-
-def _add_setting(command: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
-    unit = (field.json_schema_extra or {}).get("unit") if isinstance(field.json_schema_extra, dict) else None
-    default = "" if field.is_required() or field.default is None else f" (default: {as_text(field.default)})"
-    text = _as_help(f"{field.description}{f' [{unit}]' if unit else ''}{default}")
-    flag = f"--{name.replace('_', '-')}"
-    if field.annotation is bool:
-        command.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
-        return
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
-    command.add_argument(
-        flag,
-        default=argparse.SUPPRESS,
-        required=field.is_required(),
-        choices=choices,
-        metavar=None if choices else name.upper(),
-        help=text,
-    )
-
-
-def _as_help(sentence: str) -> str:
-    first, rest = sentence[0], sentence[1:].rstrip(".").replace("%", "%%")
-    return (first if rest[:1].isupper() else first.lower()) + rest
-
-
 def _settle(args: argparse.Namespace) -> None:
     """Check the options that are parameters and put them in place as sections."""
     for attribute, section in args.sections.items():
@@ -462,38 +426,6 @@ def _settle(args: argparse.Namespace) -> None:
         setattr(args, attribute, check_section(section, given, "options"))
     if getattr(args, "out_is_folder", False) and args.out.is_file():
         raise InputError(f"out: {args.out} is a file; name a folder")
-
-
-def as_text(value: Any) -> str:
-    """Write a parameter's value as the command line takes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return json.dumps({key: _plain(item) for key, item in value.items()})
-    if isinstance(value, tuple | list):
-        words = [as_text(item) for item in value]
-        return json.dumps(words) if any("," in word or word.startswith("[") for word in words) else ",".join(words)
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it, a section by what was set of it."""
-    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, Section) else value
-
-
-def as_options(section: Section, only: Iterable[str] | None = None, leave_out: Iterable[str] = ()) -> str:
-    """Write a section as the options that make it again, quoted for a shell."""
-    words = []
-    left_out = section.unused.union(leave_out)
-    for name, value in section:
-        if value is None or name in left_out or (only is not None and name not in only):
-            continue
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words.append(shlex.quote(f"--{flag}={as_text(value)}"))
-    return " ".join(words)
 
 
 def put_commands_on_path() -> None:

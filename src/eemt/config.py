@@ -1005,6 +1005,156 @@ class OutputSettings(Section):
         return value
 
 
+class ArchiveSettings(Section):
+    """Long-term keeping of finished sites (docs/archive.md), the same for all of them.
+
+    A place is a folder, ``s3://bucket/folder`` or ``rclone:remote:folder``. Keys and tokens never stand here: S3 takes
+    them from AWS configuration or environment, rclone from its own configuration.
+    """
+
+    storage: str | None = Field(
+        None,
+        description="Where datasets are kept for long: a folder that exists already (so that a disk that is not "
+        "mounted is not taken for an empty one), s3://bucket/folder or rclone:remote:folder",
+        min_length=1,
+        json_schema_extra={"allowed": "a place"},
+    )
+    staging: str = Field(
+        "archive/staging",
+        description="Where blocks wait for their move: a folder or s3://bucket/folder",
+        min_length=1,
+        json_schema_extra={"allowed": "a folder or s3"},
+    )
+    retrieval: str = Field(
+        "archive/retrieved",
+        description="Where datasets are brought back to: a folder, or s3://bucket/folder for links that expire",
+        min_length=1,
+        json_schema_extra={"allowed": "a folder or s3"},
+    )
+    catalogue: str = Field(
+        "archive/catalogue.sqlite",
+        description="File of the catalogue; the environment's EEMT_ARCHIVE_CATALOGUE names a PostgreSQL database "
+        "instead",
+        min_length=1,
+        json_schema_extra={"allowed": "a path"},
+    )
+    storage_profile: str | None = Field(
+        None,
+        description="Profile of AWS configuration with address and keys of the storage; without one, the environment's",
+        min_length=1,
+    )
+    staging_profile: str | None = Field(None, description="The same of the staging area", min_length=1)
+    retrieval_profile: str | None = Field(None, description="The same of the retrieval area", min_length=1)
+    target_size_mb: float = Field(
+        200.0,
+        description="Size that blocks come near to; a larger file is a block of its own",
+        gt=0,
+        le=1_000_000,
+        json_schema_extra={"unit": "MB"},
+    )
+    compression: Literal["none", "zstd"] = Field(
+        "none", description="Of blocks; maps are compressed as they are, so that zstd gains little"
+    )
+    tiles: bool = Field(
+        False, description="Whether tiles, which maps were put together from, are archived too, as far as still there"
+    )
+    min_free_percent: float = Field(
+        20.0,
+        description="Part of the storage that must stay free after a dataset",
+        ge=0,
+        lt=100,
+        json_schema_extra={"unit": "%"},
+    )
+    capacity_gb: float | None = Field(
+        None,
+        description="Size of a storage that does not tell its own, such as S3; without it, its space is not checked",
+        gt=0,
+        json_schema_extra={"unit": "GB"},
+    )
+    wait_hours: float = Field(
+        0.0,
+        description="How long a dataset waits for space before it is refused",
+        ge=0,
+        le=720,
+        json_schema_extra={"unit": "h"},
+    )
+    clean_staging: bool = Field(True, description="Whether a dataset's staged blocks are removed once it is archived")
+    clean_source: bool = Field(
+        False, description="Whether a dataset's own files are removed once it is archived and all blocks are verified"
+    )
+    space_checks: int = Field(1, description="Checks of free space at once, by all runs on a machine", ge=1, le=100)
+    moves: int = Field(2, description="Moves to the storage at once, by all runs on a machine", ge=1, le=100)
+    verifies: int = Field(1, description="Verifications at once, by all runs on a machine", ge=1, le=100)
+    reads: int = Field(
+        1, description="Reads from the storage for retrieval at once, by all runs on a machine", ge=1, le=100
+    )
+    locks: str | None = Field(
+        None,
+        description="Folder that the runs whose limits hold together have in common; without one, one of the user's on "
+        "this machine",
+        min_length=1,
+        json_schema_extra={"allowed": "a path"},
+    )
+    creators: tuple[str, ...] = Field(
+        (),
+        description="People who made the datasets, as Family, Given; without any, the publisher",
+        json_schema_extra={"allowed": "names"},
+    )
+    contact: str | None = Field(
+        None,
+        description="Address for letters about the datasets",
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        json_schema_extra={"allowed": "an e-mail address"},
+    )
+    scicat: str | None = Field(
+        None,
+        description="Address of a SciCat catalogue in which datasets are registered; its token is read from the "
+        "environment's EEMT_SCICAT_TOKEN or the file named by EEMT_SCICAT_TOKEN_FILE",
+        pattern=r"^https?://[^\s@]+$",
+    )
+    scicat_version: Literal["v3", "v4"] = Field("v4", description="Of SciCat's API")
+    scicat_owner_group: str = Field("eemt", description="Group that datasets belong to in SciCat", min_length=1)
+    scicat_access_groups: tuple[str, ...] = Field(
+        (), description="Groups that may see them there", json_schema_extra={"allowed": "names"}
+    )
+    retrieve: tuple[str, ...] = Field(
+        (),
+        description="Identifiers of the datasets that `snakemake retrieve` brings back to the retrieval area",
+        json_schema_extra={"allowed": "identifiers"},
+    )
+
+    @field_validator("creators", mode="before")
+    @classmethod
+    def _people(cls, value: Any) -> Any:
+        # names have commas: Family, Given
+        if not isinstance(value, str) or value.startswith("["):
+            return _listed(value)
+        return [name.strip() for name in value.split(";") if name.strip()]
+
+    @field_validator("scicat_access_groups", "retrieve", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _listed(value)
+
+    @field_validator("storage", "staging", "retrieval")
+    @classmethod
+    def _a_place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        scheme, sign, rest = value.partition(":")
+        if value.startswith("s3://"):
+            if not re.match(r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s@?#]*)?$", value):
+                raise ValueError(f"is {value!r}; must be s3://bucket/folder")
+        elif scheme == "rclone":
+            if info.field_name != "storage":
+                raise ValueError(f"is {value!r}; allowed are a folder and s3://bucket/folder")
+            if ":" not in rest:
+                raise ValueError(f"is {value!r}; must be rclone:remote:folder")
+        elif sign and rest.startswith("//"):
+            raise ValueError(f"is {value!r}; must be a folder, s3://bucket/folder or rclone:remote:folder")
+        return value
+
+
 class Site(Section):
     """A place: its elevation model, and any parameter that differs from the common one."""
 
@@ -1068,6 +1218,9 @@ SECTIONS: dict[str, type[Section]] = {
     "outputs": OutputSettings,
 }
 
+# of the whole file, the same for all sites
+COMMON_SECTIONS: dict[str, type[Section]] = {"archive": ArchiveSettings}
+
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
@@ -1082,6 +1235,7 @@ class Config(Section):
         description="Image that jobs run in when Snakemake is called with --software-deployment-method apptainer: "
         "an address, or a local .sif file",
     )
+    archive: ArchiveSettings = Field(ArchiveSettings(), description="Long-term keeping of finished sites, see below")
 
 
 def load_config(raw: Mapping[str, Any]) -> Config:
@@ -1096,7 +1250,9 @@ def load_config(raw: Mapping[str, Any]) -> Config:
         raise InputError("config: must be keys and values; see config/README.md")
     # a section whose keys are all commented out is read from YAML as nothing
     common = {name: value or {} for name, value in raw.items() if name in SECTIONS}
-    rest = {name: value for name, value in raw.items() if name not in SECTIONS}
+    rest = {
+        name: value or {} if name in COMMON_SECTIONS else value for name, value in raw.items() if name not in SECTIONS
+    }
     for name, value in common.items():
         _refuse_unknown(value, SECTIONS[name], name)
     sites = rest.get("sites")
@@ -1228,4 +1384,4 @@ def _model_at(location: list[str], model: type[BaseModel]) -> type[BaseModel] | 
         return model
     if location[0] == "sites" and len(location) >= 2:
         return _model_at(location[2:], Site)
-    return SECTIONS.get(location[0]) if len(location) == 1 else None
+    return {**SECTIONS, **COMMON_SECTIONS}.get(location[0]) if len(location) == 1 else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
 import yaml
 
-from eemt.config import SECTIONS, Config
+from eemt.config import COMMON_SECTIONS, SECTIONS, Config
 
 HEADER = "# Made by `make generate` from src/eemt/config.py; change it there.\n"
 
@@ -16,7 +17,7 @@ INTRODUCTION = """# Configuration
 <!-- Made by `make generate` from src/eemt/config.py; change it there. -->
 
 A config file has `sites`, each with a name, and the sections below. A section at the top holds for
-all sites; the same section under a site changes single keys for that site alone.
+all sites; the same section under a site changes single keys for that site alone; `archive` stands at the top only.
 
 | key | meaning | default |
 |---|---|---|
@@ -51,9 +52,10 @@ def reference_page() -> str:
     page = INTRODUCTION
     whole = Config.model_json_schema()
     for name, prop in whole["properties"].items():
-        page += f"| `{name}` | {prop['description']} | {_default(prop)} |\n"
-    for name, section in SECTIONS.items():
-        page += f"\n## {name}\n\n{section.__doc__}\n\n"
+        if name not in COMMON_SECTIONS:
+            page += f"| `{name}` | {prop['description']} | {_default(prop)} |\n"
+    for name, section in {**SECTIONS, **COMMON_SECTIONS}.items():
+        page += f"\n## {name}\n\n{inspect.getdoc(section)}\n\n"
         page += "| key | meaning | unit | allowed | default |\n|---|---|---|---|---|\n"
         for key, prop in section.model_json_schema()["properties"].items():
             unit = prop.get("unit", "")
@@ -71,6 +73,8 @@ def _default(prop: dict[str, Any]) -> str:
 
 def _allowed(prop: dict[str, Any]) -> str:
     """Word what a property's schema allows."""
+    if "allowed" in prop:
+        return str(prop["allowed"])
     options = prop.get("anyOf", [prop])
     first = options[0]
     items = first.get("items", {})

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eemt.cli import as_options, main
+from eemt.cli import main
 from eemt.config import LapseSettings, Section, Site, check_section
 from eemt.grid import Grid
+from eemt.options import as_options
 from eemt.plan import Plan
 from eemt.raster import write_geotiff
 from sites import hills

@@ -11,11 +11,12 @@ import pytest
 import xarray as xr
 import yaml
 
-from eemt.cli import _parser, as_options
+from eemt.cli import _parser
 from eemt.climate.monthly import coordinates
 from eemt.climate.source import attributes, validate
 from eemt.config import ClimateSettings, LapseSettings, check_section, load_config
 from eemt.errors import InputError
+from eemt.options import as_options
 from sites import CLIMATE, ROOT
 
 GRID: dict[str, Any] = {"source": "grid", "files": ["g.nc"], "years": [2001, 2002]}

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from eemt.cli import as_options
 from eemt.config import SECTIONS, SunSettings, check_section, load_config
 from eemt.errors import InputError
+from eemt.options import as_options
 from eemt.reference import as_yaml, json_schema, reference_page
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,10 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eemt.cli import as_options, main
+from eemt.cli import main
 from eemt.config import ClimateSettings, LapseSettings
 from eemt.grid import Grid, Tile, area_text, area_window, tiles
+from eemt.options import as_options
 from eemt.raster import write_geotiff
 from eemt.sun import HALO_CELLS
 from eemt.sun.horizon import FAR_FACTOR, coarsen

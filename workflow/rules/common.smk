@@ -6,12 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from eemt.cli import as_options, put_commands_on_path
+from eemt.cli import put_commands_on_path
 from eemt.config import ACCESS_KEYS, ALGORITHMS, LapseSettings, load_config
 from eemt.dem.layout import Layout
 from eemt.errors import InputError
 from eemt.grid import TILE_NAME
 from eemt.inventory import BESIDE, CASE_ITEM, CASE_THUMBNAIL, CATALOGUE
+from eemt.options import as_options
 from eemt.plan import RASTERS, Plan, folder, rasters_of
 from eemt.provenance import remember_command
 

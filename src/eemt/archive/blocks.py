@@ -1,0 +1,531 @@
+"""Datablocks: the files of a dataset in tar archives of about the same size, the same bytes whenever they are packed.
+
+What stands in a block follows from the names, sizes and checksums of its files and one instant for all. So a block
+is as long as can be told beforehand, no file is packed that is not as its checksum says, and whoever unpacks knows
+every byte between the files: nothing else than what was packed can come out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, Protocol
+
+import zstandard
+
+from eemt.archive.errors import StorageError
+from eemt.errors import InputError
+from eemt.raster import whole_or_nothing
+from eemt.verification import PIECE
+
+Compression = Literal["none", "zstd"]
+Pieces = Iterable[bytes]
+
+ENDINGS: dict[Compression, str] = {"none": ".tar", "zstd": ".tar.zst"}
+END = bytes(2 * tarfile.BLOCKSIZE)
+LEVEL = 3  # of zstd: most maps are compressed already
+AHEAD = 8  # pieces that wait for a checksum at most
+LONGEST = 4096  # bytes of a path, as Linux has it
+PARTS_LONGEST = 255  # bytes of a name
+
+
+class Member(NamedTuple):
+    """A file of a dataset: its path within the site's folder, its size in bytes and its SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Files that are packed together.
+
+    Attributes
+    ----------
+    name : str
+        Of the block in its bag, ``data/0001.tar`` or ``data/0001.tar.zst``.
+    members : tuple of Member
+        In the order in which they stand in it.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def compression(self) -> Compression:
+        """How it is compressed."""
+        return "zstd" if self.name.endswith(ENDINGS["zstd"]) else "none"
+
+
+class Packed(NamedTuple):
+    """A block as it is stored: its name in the bag, its size in bytes and its SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Target(Protocol):
+    """What of an area a block is put into."""
+
+    def put(self, name: str, pieces: Iterable[bytes], size: int) -> None:
+        """Keep a file, whole or not at all."""
+
+
+def in_order(members: Iterable[Member]) -> list[Member]:
+    """Return files sorted by the bytes of their paths, which is the same in every language."""
+    return sorted(members, key=lambda member: member.path.encode())
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that cannot be kept for decades, or leads out of its folder.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with it.
+    """
+    shown = ascii(path)[1:-1] if len(path) < 200 else f"{ascii(path)[1:100]}…"
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"the name {shown} is not UTF-8") from None
+    if any(sign == "\\" or unicodedata.category(sign) in {"Cc", "Zl", "Zp"} for sign in path):
+        raise ValueError(f"the name {shown} has a backslash, line break or other control character")
+    parts = path.split("/")
+    if path.startswith("/") or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(f"the name {shown} is no path within a folder")
+    if length > LONGEST or any(len(part.encode()) > PARTS_LONGEST for part in parts):
+        raise ValueError(f"the name {shown} is longer than file systems take")
+
+
+def plan_blocks(members: Sequence[Member], target: int, compression: Compression = "none") -> list[Block]:
+    """Share files out to blocks, in the order of their paths.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        In any order; each path once.
+    target : int
+        What the sizes of a block's files add up to at most [bytes]; a larger file is a block of its own.
+    compression : str
+        none or zstd.
+
+    Returns
+    -------
+    list of Block
+        Numbered from 0001; the same whenever the files and the target are.
+    """
+    groups: list[list[Member]] = []
+    total = 0
+    for member in in_order(members):
+        if not groups or total + member.size > target:
+            groups.append([])
+            total = 0
+        groups[-1].append(member)
+        total += member.size
+    return [Block(f"data/{n:04d}{ENDINGS[compression]}", tuple(group)) for n, group in enumerate(groups, start=1)]
+
+
+def block_size(site: str, block: Block) -> int:
+    """Return the length of a block before it is compressed [bytes]."""
+    return len(END) + sum(
+        len(_header(site, member, 0)) + member.size + _padding(member.size) for member in block.members
+    )
+
+
+def _header(site: str, member: Member, mtime: int) -> bytes:
+    about = tarfile.TarInfo(f"{site}/{member.path}")
+    about.size, about.mtime, about.mode = member.size, mtime, 0o644
+    # of GNU, which every tar reads: long names and files of any size; not in the encoding of the locale
+    return about.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+
+
+def _padding(size: int) -> int:
+    return -size % tarfile.BLOCKSIZE
+
+
+def stream(folder: Path, site: str, block: Block, mtime: int) -> Generator[bytes, None, None]:
+    """Yield the bytes of a block before it is compressed, about 1 MiB at a time.
+
+    Parameters
+    ----------
+    folder : path
+        The site's folder.
+    site : str
+        Name of the site, under which the files stand in the block.
+    block : Block
+    mtime : int
+        Time of all files [s since 1970].
+
+    Raises
+    ------
+    InputError
+        When a file is gone, or is not of the size and the checksum of its member. What was yielded before is of no
+        use then.
+    StorageError
+        When a file cannot be read.
+    """
+    waiting = bytearray()
+    for piece in _parts(folder, site, block, mtime):
+        # small files are put together; large pieces go as they are
+        small = len(piece) < PIECE // 2
+        if small:
+            waiting += piece
+        if len(waiting) >= PIECE or (waiting and not small):
+            yield bytes(waiting)
+            waiting.clear()
+        if not small:
+            yield piece
+    if waiting:
+        yield bytes(waiting)
+
+
+def _parts(folder: Path, site: str, block: Block, mtime: int) -> Iterator[bytes]:
+    with ThreadPoolExecutor(1, "eemt-file-sum") as pool:
+        for member in block.members:
+            yield _header(site, member, mtime)
+            yield from _checked(folder / member.path, member, pool)
+            yield bytes(_padding(member.size))
+        yield END
+
+
+def _checked(path: Path, member: Member, pool: ThreadPoolExecutor) -> Iterator[bytes]:
+    """Yield a file's bytes, and see that they are those of its checksum."""
+    total = _Sum(pool)
+    left = member.size
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != member.size:
+            raise InputError(f"archive: {path} has changed: it has {size} bytes instead of {member.size}; {REDO}")
+        while left:
+            piece = _read(file, path, min(PIECE, left))
+            if not piece:
+                raise InputError(f"archive: {path} was cut short while it was packed; {REDO}")
+            total.update(piece)
+            left -= len(piece)
+            yield piece
+        if _read(file, path, 1):
+            raise InputError(f"archive: {path} has grown while it was packed; {REDO}")
+    found = total.hexdigest()
+    if found != member.sha256:
+        raise InputError(f"archive: {path} has changed: its SHA-256 is {found} instead of {member.sha256}; {REDO}")
+
+
+REDO = "bring back the file, or finish the run and its crate again"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        # a pipe in the place of the file must not be waited for
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+    except OSError as error:
+        raise _of_source(path, error) from None
+    with file:
+        yield file
+
+
+def _read(file: IO[bytes], path: Path, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise _of_source(path, error) from None
+
+
+def _of_source(path: Path, error: OSError) -> Exception:
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return InputError(f"archive: {path} is gone; {REDO}")
+    if isinstance(error, PermissionError):
+        return InputError(f"archive: {path} may not be read; change its permissions")
+    return StorageError("gone", f"archive: {path} cannot be read ({error.strerror})")
+
+
+class _Sum:
+    """A SHA-256 that another thread computes, a few pieces behind."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._total = hashlib.sha256()
+        self._behind: deque[Future[None]] = deque()
+
+    def update(self, piece: bytes) -> None:
+        if len(piece) < PIECE // 8 and not self._behind:  # sooner done than handed over
+            self._total.update(piece)
+            return
+        if len(self._behind) == AHEAD:
+            self._behind.popleft().result()
+        self._behind.append(self._pool.submit(self._total.update, piece))
+
+    def hexdigest(self) -> str:
+        while self._behind:
+            self._behind.popleft().result()
+        return self._total.hexdigest()
+
+
+def pack(
+    folder: Path,
+    site: str,
+    block: Block,
+    mtime: int,
+    area: Target,
+    compression: Compression = "none",
+    scratch: Path | None = None,
+) -> Packed:
+    """Put a block into an area, whole or not at all.
+
+    Parameters
+    ----------
+    folder, site, block, mtime
+        See `stream`.
+    area : Area
+        The dataset's folder in a place for files.
+    compression : str
+        none or zstd, as the block was planned.
+    scratch : path, optional
+        Folder for a compressed block until its size is known; by default the system's for temporary files.
+
+    Raises
+    ------
+    InputError
+        When a file has changed or is gone; nothing of the block stays.
+    StorageError
+        When the area, or the folder for temporary files, cannot take it.
+    """
+    if block.compression != compression:
+        raise ValueError(f"{block.name} was planned with another compression than {compression}")
+    with contextlib.ExitStack() as stack:
+        pieces: Iterator[bytes] = stack.enter_context(contextlib.closing(stream(folder, site, block, mtime)))
+        size = block_size(site, block)
+        if compression == "zstd":
+            file = stack.enter_context(_scratch_file(scratch))
+            size = _compress(pieces, size, file, scratch)
+            pieces = iter(lambda: file.read(PIECE), b"")
+        total = _Sum(stack.enter_context(ThreadPoolExecutor(1, "eemt-block-sum")))
+        area.put(block.name, _summed(pieces, total), size)
+        return Packed(block.name, size, total.hexdigest())
+
+
+def _summed(pieces: Iterable[bytes], total: _Sum) -> Iterator[bytes]:
+    for piece in pieces:
+        total.update(piece)
+        yield piece
+
+
+def _scratch_file(scratch: Path | None) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="eemt_block_", dir=scratch)
+    except OSError as error:
+        raise _of_target(Path(scratch or tempfile.gettempdir()), error) from None
+
+
+def _compress(pieces: Iterable[bytes], size: int, file: IO[bytes], scratch: Path | None) -> int:
+    """Compress to a file that is then at its beginning; return its size."""
+    # by one thread: the bytes are then those of the library's version alone
+    packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj(size=size)
+
+    def keep(compressed: bytes) -> None:
+        try:
+            file.write(compressed)
+        except OSError as error:
+            raise _of_target(Path(scratch or tempfile.gettempdir()), error) from None
+
+    for piece in pieces:
+        keep(packer.compress(piece))
+    keep(packer.flush())
+    length = file.tell()
+    file.seek(0)
+    return length
+
+
+def _of_target(path: Path, error: OSError) -> StorageError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageError("full", f"{path}: no space is left")
+    kind: Literal["denied", "gone"] = "denied" if isinstance(error, PermissionError) else "gone"
+    return StorageError(kind, f"{path} cannot be written ({error.strerror})")
+
+
+def unpack(
+    pieces: Pieces,
+    block: Block,
+    site: str,
+    out: Path,
+    wanted: Callable[[str], bool] | None = None,
+    where: str = "archive",
+) -> list[Path]:
+    """Unpack a block, whose every byte but the files' own is known; nothing else than its files can come of it.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        The block as it is stored.
+    block : Block
+        What it must hold.
+    site : str
+        Name of the site, under which the files stand in the block.
+    out : path
+        Folder in which the site's folder is made; it may have some of the files already.
+    wanted : callable, optional
+        Whether a file, by its path within the site's folder, is to be written; by default all are.
+    where : str
+        Where the block comes from, for messages.
+
+    Returns
+    -------
+    list of path
+        The files that were written, each whole and of its checksum.
+
+    Raises
+    ------
+    InputError
+        When a folder in `out` is a link that leads elsewhere.
+    StorageError
+        corrupt: when anything else is in the block; files before that place are written. full, denied: `out` does not
+        take a file.
+    """
+    place = f"{where}: {block.name}"
+    reader = _Reader(_decompressed(pieces, place) if block.compression == "zstd" else pieces, place)
+    written = []
+    mtime: int | None = None
+    _check_paths(site, block, place)
+    for member in block.members:
+        mtime = _expect_header(reader, site, member, mtime, place)
+        if wanted is None or wanted(member.path):
+            written.append(_write(reader, member, out, site, mtime, place))
+        else:
+            for _ in reader.take(member.size):
+                pass
+        if reader.exactly(_padding(member.size)).strip(b"\0"):
+            raise StorageError("corrupt", f"{place} is corrupt: something stands after {member.path}")
+    if reader.exactly(len(END)) != END or reader.more():
+        raise StorageError("corrupt", f"{place} is corrupt: something stands after its last file")
+    return written
+
+
+def _check_paths(site: str, block: Block, place: str) -> None:
+    """See that no path leads out of the folder, whoever wrote down which there are."""
+    try:
+        check_path(site)
+        for member in block.members:
+            check_path(member.path)
+    except ValueError as error:
+        raise StorageError("corrupt", f"{place}: {error}") from None
+
+
+def _expect_header(reader: _Reader, site: str, member: Member, mtime: int | None, place: str) -> int:
+    """Read the header of a file, which must be that of its member; return its time."""
+    wanted = _header(site, member, 0)
+    found = reader.exactly(len(wanted))
+    last = found[-tarfile.BLOCKSIZE :]
+    about: tarfile.TarInfo | None = None
+    with contextlib.suppress(tarfile.HeaderError, ValueError):
+        about = tarfile.TarInfo.frombuf(last, "utf-8", "surrogateescape")
+    if about is not None and mtime in {None, about.mtime} and _header(site, member, int(about.mtime)) == found:
+        return int(about.mtime)
+    shown = f"{about.name!a} of type {about.type!a}, {about.size} bytes" if about else "no file"
+    raise StorageError("corrupt", f"{place} is corrupt: it has {shown} instead of the file {site}/{member.path}")
+
+
+def _write(reader: _Reader, member: Member, out: Path, site: str, mtime: int, place: str) -> Path:
+    target = out / site / member.path
+    total = hashlib.sha256()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"retrieve: {target.parent} is a link that leads out of {out}; remove it")
+        with whole_or_nothing(target) as partial:
+            with partial.open("wb", buffering=0) as file:
+                for piece in reader.take(member.size):
+                    total.update(piece)
+                    file.write(piece)
+            if total.hexdigest() != member.sha256:
+                raise StorageError(
+                    "corrupt",
+                    f"{place} is corrupt: the SHA-256 of {member.path} is {total.hexdigest()} "
+                    f"instead of {member.sha256}",
+                )
+            os.utime(partial, (mtime, mtime))
+    except StorageError:
+        raise
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise InputError(f"retrieve: {target} cannot be written, since a file or folder is in its place") from None
+    except OSError as error:
+        raise _of_target(target, error) from None
+    return target
+
+
+class _Reader:
+    """Pieces read by number of bytes."""
+
+    def __init__(self, pieces: Iterable[bytes], place: str) -> None:
+        self._pieces = iter(pieces)
+        self._place = place
+        self._rest = memoryview(b"")
+
+    def take(self, size: int) -> Iterator[memoryview]:
+        """Yield so many bytes, as they come."""
+        while size:
+            if not self.more():
+                raise StorageError("corrupt", f"{self._place} is corrupt: it ends too soon")
+            part, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(part)
+            yield part
+
+    def exactly(self, size: int) -> bytes:
+        return b"".join(self.take(size))
+
+    def more(self) -> bool:
+        """Whether there is a byte more."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return False
+            self._rest = memoryview(piece)
+        return True
+
+
+def _decompressed(pieces: Iterable[bytes], place: str) -> Iterator[bytes]:
+    """Yield what was compressed, no more than a piece at once however much comes of it."""
+    # what stands after the end is taken for another frame, and found
+    reader = zstandard.ZstdDecompressor().stream_reader(
+        io.BufferedReader(_File(pieces), PIECE), read_across_frames=True
+    )
+    try:
+        while piece := reader.read(PIECE):
+            yield piece
+    except zstandard.ZstdError as error:
+        raise StorageError("corrupt", f"{place} is corrupt: it cannot be decompressed ({error})") from None
+
+
+class _File(io.RawIOBase):
+    """Pieces as a file that can be read once."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        super().__init__()
+        self._pieces = iter(pieces)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)

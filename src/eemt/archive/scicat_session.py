@@ -1,0 +1,324 @@
+"""Requests to SciCat: faults of the way there as the archive's own errors, patience, and a token that nobody sees.
+
+Built on scitacean's low-level client. Of a call that fails that tells only a text; status, `Retry-After` and redirects,
+on which depends what to do next, are looked at here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import pydantic
+from scitacean.client import ScicatClient
+from scitacean.util.credentials import ExpiringToken, StrStorage
+
+from eemt.archive.errors import StorageError
+from eemt.errors import InputError
+
+TOKEN, TOKEN_FILE = "EEMT_SCICAT_TOKEN", "EEMT_SCICAT_TOKEN_FILE"
+PATIENCE = 90.0  # seconds that SciCat may be gone; EEMT_ARCHIVE_PATIENCE says otherwise
+ANSWER = 30.0  # seconds that an answer may take
+LONGEST_PAUSE = 10.0  # seconds between two tries
+PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers after which another try may do
+
+Found = TypeVar("Found")
+Fields = dict[str, Any]
+
+
+class Busy(Exception):  # noqa: N818  it is no error until patience is at its end
+    """SciCat cannot be reached, or not now; whether it did what it was asked to is not known."""
+
+    def __init__(self, said: str, pause: float = 0.0) -> None:
+        super().__init__(said)
+        self.pause = pause
+
+
+class Conflict(Exception):  # noqa: N818  mostly it says that nothing is left to do
+    """SciCat has what it was asked to make already."""
+
+
+class Token(StrStorage):
+    """The token as environment or file have it now, so that a file may be renewed while a run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, for people."""
+        return TOKEN if os.environ.get(TOKEN) else TOKEN_FILE
+
+    def get_str(self) -> str:
+        """Return the token.
+
+        Raises
+        ------
+        InputError
+            When there is none.
+        StorageError
+            When it says itself that it has expired.
+        """
+        token = os.environ.get(TOKEN) or self._of_file()
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise InputError(f"archive: {self.place} holds no token: it is empty, or has blanks or signs that none has")
+        try:
+            return ExpiringToken.from_jwt(token).get_str()
+        except RuntimeError:
+            raise StorageError(
+                "denied", f"archive: the token of SciCat has expired by this machine's clock; renew {self.place}"
+            ) from None
+
+    def _of_file(self) -> str:
+        path = os.environ.get(TOKEN_FILE)
+        if not path:
+            raise InputError(
+                f"archive.scicat: there is no token; set {TOKEN}, or {TOKEN_FILE} to the path of a file with it"
+            )
+        try:
+            return Path(path).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise InputError(f"archive: {path}, named by {TOKEN_FILE}, cannot be read ({reason})") from None
+
+    def __str__(self) -> str:
+        return "***"
+
+    __repr__ = __str__
+
+
+class Patience:
+    """How long tries go on: pauses double, and follow SciCat's wish where it names one.
+
+    Parameters
+    ----------
+    address : str
+        Of SciCat, for the message.
+    seconds : float
+        Until it ends.
+    """
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self.address, self.seconds = address, seconds
+        self.end = time.monotonic() + seconds
+        self.pause = min(1.0, seconds / 50)
+
+    def wait(self, busy: Busy) -> None:
+        """Wait for the next try.
+
+        Raises
+        ------
+        StorageError
+            When it would come too late.
+        """
+        pause = max(self.pause, busy.pause)
+        if time.monotonic() + pause > self.end:
+            asked = f" and asks to wait {busy.pause:.0f} s" if busy.pause else ""
+            raise StorageError(
+                "gone",
+                f"archive: SciCat at {self.address} {busy}{asked}; tried for {self.seconds:g} s, run again later",
+            ) from None
+        time.sleep(pause)
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
+
+class Session(ScicatClient):
+    """Calls of one SciCat.
+
+    Parameters
+    ----------
+    address : str
+        Of SciCat or of its API, ``https://scicat.example.org``.
+    version : str
+        Of the API: v3 or v4.
+
+    Raises
+    ------
+    InputError
+        When there is no token, or the address would send it in the clear.
+    """
+
+    def __init__(self, address: str, version: Literal["v3", "v4"]) -> None:
+        parts = urlsplit(address)
+        here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if parts.scheme != "https" and not here:
+            raise InputError(f"archive.scicat: {address} would send the token in the clear; must begin with https://")
+        self.address, self.version = address, version
+        self.patience = float(os.environ.get("EEMT_ARCHIVE_PATIENCE") or PATIENCE)
+        self.token = Token()
+        self.token.get_str()
+        super().__init__(address, self.token, timedelta(seconds=min(ANSWER, self.patience)), allow_http=here)
+
+    def call(
+        self,
+        verb: str,
+        path: str,
+        *,
+        data: pydantic.BaseModel | None = None,
+        params: Fields | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Ask for something that may be asked for twice; return the answer, None for an empty one."""
+        patience = Patience(self.address, self.patience)
+        while True:
+            try:
+                return self.once(verb, path, data=data, params=params, version=version)
+            except Busy as busy:
+                patience.wait(busy)
+
+    def once(
+        self,
+        verb: str,
+        path: str,
+        *,
+        data: pydantic.BaseModel | None = None,
+        params: Fields | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Ask once.
+
+        Raises
+        ------
+        Busy
+            When another try may do.
+        Conflict
+            When it is there already.
+        InputError
+            When SciCat finds fault with what it was sent.
+        StorageError
+            When it does not let this user, knows no such thing, or is no SciCat.
+        """
+        asked = f"{verb} {path}"
+        return self.call_endpoint(
+            cmd=verb, url=path, operation=asked, data=data, params=params, version=version or self.version
+        )
+
+    def ensure(
+        self, find: Callable[[], Found | None], make: Callable[[], Found | None], what: str, look_first: bool = True
+    ) -> Found:
+        """Make what is not there, once, and return it.
+
+        After a try whose end is not known it is looked for before it is made again, so that an answer that was lost
+        makes nothing double.
+
+        Raises
+        ------
+        StorageError
+            When SciCat neither makes it nor shows it.
+        """
+        patience = Patience(self.address, self.patience)
+        found = find() if look_first else None
+        while found is None:
+            try:
+                found = make()
+                lost = "made nothing of"
+            except Conflict:
+                found = find()
+                lost = f"has, but does not show to the user of {self.token.place},"
+            except Busy as busy:
+                patience.wait(busy)
+                found = find()
+                continue
+            if found is None:
+                raise StorageError("denied", f"archive: SciCat at {self.address} {lost} {what}")
+        return found
+
+    def _send_to_scicat(
+        self,
+        *,
+        cmd: str,
+        url: str,
+        data: pydantic.BaseModel | None = None,
+        params: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token.get_str()}", "Accept": "application/json"}
+        body = None
+        if data is not None:
+            headers["Content-Type"] = getattr(data, "media_type", "application/json")
+            body = data.model_dump_json(exclude_none=True)
+        try:
+            # a redirect is not followed: the token is for this host, and a POST would become a GET on the way
+            answer = httpx.request(
+                cmd,
+                url,
+                content=body,
+                params=params,
+                headers=headers,
+                timeout=self._timeout.total_seconds(),
+                follow_redirects=False,
+            )
+        except httpx.TimeoutException:
+            raise Busy(f"did not answer within {self._timeout.total_seconds():g} s") from None
+        except httpx.TransportError as error:
+            raise Busy(f"cannot be reached ({self._shown(str(error)) or type(error).__name__})") from None
+        self._look_at(answer, f"{cmd} {urlsplit(url).path}")
+        return answer
+
+    def _look_at(self, answer: httpx.Response, asked: str) -> None:
+        code, said = answer.status_code, f"{answer.status_code} {self._said(answer)}"
+        here = f"archive: SciCat at {self.address}"
+        if answer.is_success:
+            if answer.text and not _is_json(answer):
+                raise StorageError(
+                    "gone", f"{here} answers {asked} with something else than JSON; archive.scicat must name its API"
+                )
+        elif answer.is_redirect:
+            target = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
+            raise StorageError("gone", f"{here} redirects to {target}; archive.scicat must name where it is now")
+        elif code in PASSING:
+            raise Busy(f"answers {said} to {asked}", _pause(answer.headers.get("Retry-After")))
+        elif code == 409:
+            raise Conflict(said)
+        elif code in {401, 403}:
+            raise StorageError(
+                "denied",
+                f"{here} does not let {asked} ({said}): the token was refused or has expired, or its user's groups may "
+                f"not do that; renew {self.token.place}",
+            )
+        elif code in {400, 413, 422}:
+            raise InputError(f"{here} does not take {asked} ({said})")
+        elif code == 404:
+            raise StorageError(
+                "gone", f"{here} knows no {asked} ({said}); archive.scicat and archive.scicat_version must fit it"
+            )
+        else:
+            raise StorageError("denied", f"{here} does not do {asked} ({said})")
+
+    def _said(self, answer: httpx.Response) -> str:
+        try:
+            told = answer.json()["message"]
+        except (ValueError, KeyError, TypeError):
+            told = answer.reason_phrase
+        return self._shown("; ".join(map(str, told)) if isinstance(told, list) else str(told))
+
+    def _shown(self, text: str) -> str:
+        return " ".join(text.replace(self.token.get_str(), "***").split())[:300]
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    try:
+        answer.json()
+    except ValueError:
+        return False
+    return True
+
+
+def _pause(wish: str | None) -> float:
+    """Return the seconds that the header `Retry-After` asks to wait, a number or a date; 0 without one."""
+    if not wish:
+        return 0.0
+    if re.fullmatch(r"\d{1,9}", wish.strip()):
+        return float(wish)
+    try:
+        until = parsedate_to_datetime(wish)
+    except ValueError:
+        return 0.0
+    return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
