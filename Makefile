@@ -74,10 +74,11 @@ docs-serve: $(VENV)/.dev ## show the documentation on http://127.0.0.1:8000 whil
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-	for extra in slurm generic kubernetes service zarr; do \
+	for extra in slurm generic kubernetes service archive zarr; do \
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --extra $$extra $(BESIDE) --output-file requirements-$$extra.txt || exit; \
 	done
 	echo snakemake-storage-plugin-s3 | $(BIN)/uv pip compile $(LOCK_OPTIONS:pyproject.toml=-) $(BESIDE) \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements-archive.txt) \
 	  --constraint requirements-kubernetes.txt --output-file containers/requirements-s3.txt
 
 LOCK_OPTIONS := pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \

@@ -49,6 +49,12 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"eemt {args.stage}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        extra = _extra_of(args.stage)
+        if extra is None or (error.name or "").startswith("eemt"):
+            raise
+        print(f"eemt {args.stage}: {error.name} is not installed; make setup EXTRAS={extra}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print(f"eemt {args.stage}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
@@ -59,6 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"eemt {args.stage}: {error}", file=sys.stderr)
         return EXIT_FAILED
     return 0
+
+
+def _extra_of(stage: str) -> str | None:
+    """Return the extra that has the libraries of a command, if it needs one."""
+    extras = {"archive": ARCHIVE_COMMANDS, "service": SERVICE_COMMANDS}
+    return next((extra for extra, commands in extras.items() if stage in commands), None)
 
 
 def _as_interrupt(*_: Any) -> None:

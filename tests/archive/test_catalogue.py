@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive.conftest import Stored, store
 from sqlalchemy import text
 
+from archive.bags import SITE, Stored, make_site, store
 from eemt.archive.areas import open_area
 from eemt.archive.blocks import Packed
 from eemt.archive.catalogue import Catalogue, open_catalogue
@@ -294,7 +294,8 @@ def test_threads_that_write_wait_for_each_other(catalogue):
     assert len(catalogue.history(identifier)) == 101
 
 
-def test_a_catalogue_of_a_newer_program_is_refused_in_one_line(catalogue, place):
+def test_a_catalogue_of_a_newer_program_is_refused_in_one_line(place):
+    open_catalogue(place).close()
     database = Database(catalogue_address(place))
     database.write(lambda session: session.execute(text(f"UPDATE archive_form SET version = {VERSION + 1}")))
     database.close()
@@ -327,7 +328,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
     assert len(before) == other.stat().st_size
 
 
-def test_a_locked_catalogue_is_said_in_one_line_after_a_bounded_wait(catalogue, place, monkeypatch):
+def test_a_locked_catalogue_is_said_in_one_line_after_a_bounded_wait(place, monkeypatch):
     monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "0.5")
     with open_catalogue(place) as impatient:
         holder = sqlite3.connect(place, isolation_level=None)
@@ -360,7 +361,7 @@ def test_a_file_that_is_no_catalogue_is_said_in_one_line(tmp_path, content, kind
 
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be made: .*/file is no folder"):
+    with pytest.raises(StorageError, match=r"cannot be made: .*/file is no folder"):
         open_catalogue(tmp_path / "file" / "catalogue.sqlite")
 
 
@@ -405,8 +406,8 @@ def test_an_address_with_a_password_does_not_stand_in_the_settings():
 
 
 @pytest.fixture
-def kept(finished_site: Any, tmp_path: Path) -> Stored:
-    return store(finished_site, tmp_path / "storage")
+def kept(tmp_path: Path) -> Stored:
+    return store(make_site(tmp_path / "results" / SITE), tmp_path / "storage")
 
 
 def test_a_catalogue_is_made_again_from_a_storage_alone(catalogue, kept):

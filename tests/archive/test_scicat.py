@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scitacean import ScicatCommError, model
+from scitacean.client import ScicatClient
 
 from archive import scicat_server
 from archive.scicat_server import SciCat
@@ -22,7 +25,7 @@ from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 
 IDENTIFIER = "valley-0a1b2c3d4e5f"
-PATIENCE = 2.0  # seconds
+PATIENCE = 20.0  # seconds
 STATES = ["archivable", "retrievable", "archiveStatusMessage"]
 
 
@@ -175,6 +178,29 @@ def test_requests_go_to_the_addresses_of_the_version(server: SciCat, version: st
     )
 
 
+def test_the_server_of_these_tests_speaks_with_scicats_own_client(server: SciCat) -> None:
+    login = {"url": f"{server.address}/api/v3", "username": "archiver", "password": "aman"}
+    client = ScicatClient.from_credentials(**login, allow_http=True)
+    described = model.UploadDataset(
+        contactEmail="maps@example.org",
+        creationTime="2026-11-21T10:00:00Z",
+        datasetName="of a person",
+        owner="Ada",
+        ownerGroup="eemt",
+        sourceFolder="/somewhere",
+        type="derived",
+        keywords=["by hand"],
+    )
+    made = client.create_dataset_model(described)
+    file = model.UploadDataFile(path="a.tif", size=7, time="2026-11-21T10:00:00Z")
+    client.create_orig_datablock(model.UploadOrigDatablock(datasetId=made.pid, dataFileList=[file], size=7))
+    assert made.pid is not None
+    assert client.get_dataset_model(made.pid).numberOfFiles == 1
+    assert [found.pid for found in client.query_datasets({"keywords": ["by hand"]})] == [made.pid]
+    with pytest.raises(ScicatCommError, match=r"400 Bad Request.*contactEmail must be"):
+        client.create_dataset_model(described.model_copy(update={"contactEmail": "nobody"}))
+
+
 @pytest.mark.parametrize("ending", ["", "/", "/api", "/api/v3", "/api/v4/"])
 def test_address_may_be_of_scicat_or_of_its_api(server: SciCat, ending: str) -> None:
     archive(opened(server, scicat=server.address + ending))
@@ -264,16 +290,12 @@ def test_first_of_two_datasets_with_one_identifier_is_taken(server: SciCat, vers
 
 @pytest.mark.parametrize("words", ["datasets", "origdatablocks", "datablocks"])
 @pytest.mark.parametrize("after", [False, True], ids=["not done", "done, the answer lost"])
-def test_run_that_was_cut_off_is_finished_by_the_next(
-    server: SciCat, version: str, words: str, after: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "0.3")
-    server.trouble("POST", words, status=503, times=1000, after=after)
-    if not after:
-        with pytest.raises(StorageError, match="503"):
-            archive(opened(server, version))
-    else:
-        archive(opened(server, version))
+def test_run_that_was_cut_off_is_finished_by_the_next(server: SciCat, version: str, words: str, after: bool) -> None:
+    server.trouble("POST", words, status=0, times=1000, after=after)
+    scicat = opened(server, version)
+    scicat.api.patience = 0.0
+    with pytest.raises(StorageError, match="cannot be reached"):
+        archive(scicat)
     server.troubles.clear()
     archive(opened(server, version))
     assert_complete(server)
@@ -288,9 +310,21 @@ def test_connection_that_breaks_after_the_deed_makes_nothing_double(server: SciC
 
 def test_server_that_is_restarted_in_the_middle_is_waited_for(server: SciCat, version: str) -> None:
     scicat = opened(server, version)
+    scicat.register(record(), BLOCKS)
+    server.stop()
+    later = threading.Timer(0.3, server.start)
+    later.start()
+    archive(scicat)
+    later.join()
+    assert_complete(server)
+
+
+def test_server_that_stays_away_is_gone(server: SciCat, version: str) -> None:
+    scicat = opened(server, version)
     pid = scicat.register(record(), BLOCKS)
     server.stop()
-    with pytest.raises(StorageError, match="cannot be reached") as caught:
+    scicat.api.patience = 0.2
+    with pytest.raises(StorageError, match=r"cannot be reached .*; tried for 0\.2 s, run again later") as caught:
         scicat.archiving(pid)
     assert caught.value.kind == "gone"
     server.start()
@@ -306,13 +340,14 @@ def test_passing_fault_is_tried_again(server: SciCat, version: str, status: int)
     assert_complete(server)
 
 
-def test_lasting_fault_ends_with_patience(server: SciCat, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "0.2")
+def test_lasting_fault_ends_with_patience(server: SciCat, version: str) -> None:
     server.trouble("GET", "", status=500, times=10_000)
-    with pytest.raises(StorageError, match=r"answers 500 Internal server error to GET .*; tried for 0\.2 s") as caught:
-        archive(opened(server, version))
+    scicat = opened(server, version)
+    scicat.api.patience = 0.5
+    with pytest.raises(StorageError, match=r"answers 500 Internal server error to GET .*; tried for 0\.5 s") as caught:
+        archive(scicat)
     assert caught.value.kind == "gone"
-    assert len(server.seen) > 3
+    assert len(server.seen) > 1
 
 
 def test_slow_answer_is_not_waited_for_beyond_patience(
@@ -323,6 +358,14 @@ def test_slow_answer_is_not_waited_for_beyond_patience(
     with pytest.raises(StorageError, match=r"did not answer within 0\.2 s") as caught:
         archive(opened(server, version))
     assert caught.value.kind == "gone"
+
+
+def test_slow_answer_to_what_was_done_makes_nothing_double(server: SciCat, version: str) -> None:
+    scicat = opened(server, version)
+    scicat.api.answer = 1.0
+    server.trouble("POST", "", status=0, slow=2.0, after=True)
+    archive(scicat)
+    assert_complete(server)
 
 
 def test_server_says_how_long_to_wait(server: SciCat) -> None:
@@ -424,15 +467,14 @@ def test_datablock_of_another_size_is_not_taken_for_ours(server: SciCat, version
     assert caught.value.kind == "corrupt"
 
 
-def test_name_of_a_datablock_that_another_dataset_has_is_refused(
-    server: SciCat, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "0.2")
+def test_name_of_a_datablock_that_another_dataset_has_is_refused(server: SciCat, version: str) -> None:
     archive(opened(server, version))
     server.datablocks[0]["datasetId"] = "20.500.11935/other"
+    scicat = opened(server, version)
+    scicat.api.patience = 0.0
     # version 3 has only 500 to say of it
     with pytest.raises(StorageError, match="has, but does not show" if version == "v4" else "500"):
-        archive(opened(server, version))
+        archive(scicat)
 
 
 def test_what_scicat_finds_fault_with_is_the_users_error(server: SciCat, version: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -112,16 +111,12 @@ class Store:
                 start_new_session=True,
             )
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it; its objects stay."""
+    def stop(self) -> None:
+        """Kill it; its objects stay."""
         if self.process is None:
             return
-        self.process.send_signal(how)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
         self.process = None
 
     def client(self, **words: str) -> boto3.client:
@@ -164,7 +159,7 @@ def own_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "60")
+    monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "120")
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,11 @@ Compression = Literal["none", "zstd"]
 Pieces = Iterable[bytes]
 
 ENDINGS: dict[Compression, str] = {"none": ".tar", "zstd": ".tar.zst"}
-END = bytes(2 * tarfile.BLOCKSIZE)
+BLOCK = tarfile.BLOCKSIZE
+END = bytes(2 * BLOCK)
 LEVEL = 3  # of zstd: most maps are compressed already
+READERS = 4  # threads that let files be read ahead
+TOGETHER = 64  # files that they do so for at once
 AHEAD = 8  # pieces that wait for a checksum at most
 LONGEST = 4096  # bytes of a path, as Linux has it
 PARTS_LONGEST = 255  # bytes of a name
@@ -142,7 +145,7 @@ def plan_blocks(members: Sequence[Member], target: int, compression: Compression
 def block_size(site: str, block: Block) -> int:
     """Return the length of a block before it is compressed [bytes]."""
     return len(END) + sum(
-        len(_header(site, member, 0)) + member.size + _padding(member.size) for member in block.members
+        _header_size(site, member) + member.size + _padding(member.size) for member in block.members
     )
 
 
@@ -153,8 +156,14 @@ def _header(site: str, member: Member, mtime: int) -> bytes:
     return about.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
 
 
+def _header_size(site: str, member: Member) -> int:
+    name = len(f"{site}/{member.path}".encode())
+    # a longer name is a file of its own before, with a zero at its end
+    return BLOCK if name <= tarfile.LENGTH_NAME else 2 * BLOCK + name + 1 + _padding(name + 1)
+
+
 def _padding(size: int) -> int:
-    return -size % tarfile.BLOCKSIZE
+    return -size % BLOCK
 
 
 def stream(folder: Path, site: str, block: Block, mtime: int) -> Generator[bytes, None, None]:
@@ -194,20 +203,41 @@ def stream(folder: Path, site: str, block: Block, mtime: int) -> Generator[bytes
 
 
 def _parts(folder: Path, site: str, block: Block, mtime: int) -> Iterator[bytes]:
-    with ThreadPoolExecutor(1, "eemt-file-sum") as pool:
-        for member in block.members:
+    with ThreadPoolExecutor(1, "eemt-file-sum") as pool, ThreadPoolExecutor(READERS, "eemt-read-ahead") as readers:
+        for number, member in enumerate(block.members):
+            if number % TOGETHER == 0:
+                ahead = number + TOGETHER if number else 0
+                for begin in range(ahead, number + 2 * TOGETHER, TOGETHER // READERS):
+                    readers.submit(_will_need, folder, block.members[begin : begin + TOGETHER // READERS])
             yield _header(site, member, mtime)
-            yield from _checked(folder / member.path, member, pool)
+            yield from _checked(folder, member, pool)
             yield bytes(_padding(member.size))
         yield END
 
 
-def _checked(path: Path, member: Member, pool: ThreadPoolExecutor) -> Iterator[bytes]:
+def _will_need(folder: Path, members: Iterable[Member]) -> None:
+    """Let the kernel read the beginnings of files, while those before are packed; faults are found in their turn."""
+    for member in members:
+        with contextlib.suppress(OSError):
+            file = os.open(f"{folder}/{member.path}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(file, 0, min(member.size, PIECE), os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(file)
+
+
+def _checked(folder: Path, member: Member, pool: ThreadPoolExecutor) -> Iterator[bytes]:
     """Yield a file's bytes, and see that they are those of its checksum."""
+    path = f"{folder}/{member.path}"
     total = _Sum(pool)
     left = member.size
-    with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    try:
+        # a pipe in the place of the file must not be waited for
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _of_source(path, error) from None
+    try:
+        size = os.fstat(file).st_size
         if size != member.size:
             raise InputError(f"archive: {path} has changed: it has {size} bytes instead of {member.size}; {REDO}")
         while left:
@@ -219,6 +249,8 @@ def _checked(path: Path, member: Member, pool: ThreadPoolExecutor) -> Iterator[b
             yield piece
         if _read(file, path, 1):
             raise InputError(f"archive: {path} has grown while it was packed; {REDO}")
+    finally:
+        os.close(file)
     found = total.hexdigest()
     if found != member.sha256:
         raise InputError(f"archive: {path} has changed: its SHA-256 is {found} instead of {member.sha256}; {REDO}")
@@ -227,25 +259,14 @@ def _checked(path: Path, member: Member, pool: ThreadPoolExecutor) -> Iterator[b
 REDO = "bring back the file, or finish the run and its crate again"
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _read(file: int, path: str, size: int) -> bytes:
     try:
-        # a pipe in the place of the file must not be waited for
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
-    except OSError as error:
-        raise _of_source(path, error) from None
-    with file:
-        yield file
-
-
-def _read(file: IO[bytes], path: Path, size: int) -> bytes:
-    try:
-        return file.read(size)
+        return os.read(file, size)
     except OSError as error:
         raise _of_source(path, error) from None
 
 
-def _of_source(path: Path, error: OSError) -> Exception:
+def _of_source(path: str, error: OSError) -> Exception:
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return InputError(f"archive: {path} is gone; {REDO}")
     if isinstance(error, PermissionError):
@@ -428,7 +449,7 @@ def _expect_header(reader: _Reader, site: str, member: Member, mtime: int | None
     """Read the header of a file, which must be that of its member; return its time."""
     wanted = _header(site, member, 0)
     found = reader.exactly(len(wanted))
-    last = found[-tarfile.BLOCKSIZE :]
+    last = found[-BLOCK :]
     about: tarfile.TarInfo | None = None
     with contextlib.suppress(tarfile.HeaderError, ValueError):
         about = tarfile.TarInfo.frombuf(last, "utf-8", "surrogateescape")

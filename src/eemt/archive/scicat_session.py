@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,11 +21,11 @@ import pydantic
 from scitacean.client import ScicatClient
 from scitacean.util.credentials import ExpiringToken, StrStorage
 
+from eemt.archive.areas import patience
 from eemt.archive.errors import StorageError
 from eemt.errors import InputError
 
 TOKEN, TOKEN_FILE = "EEMT_SCICAT_TOKEN", "EEMT_SCICAT_TOKEN_FILE"
-PATIENCE = 90.0  # seconds that SciCat may be gone; EEMT_ARCHIVE_PATIENCE says otherwise
 ANSWER = 30.0  # seconds that an answer may take
 LONGEST_PAUSE = 10.0  # seconds between two tries
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers after which another try may do
@@ -109,7 +109,7 @@ class Patience:
     def __init__(self, address: str, seconds: float) -> None:
         self.address, self.seconds = address, seconds
         self.end = time.monotonic() + seconds
-        self.pause = min(1.0, seconds / 50)
+        self.pause = min(1.0, seconds / 200)
 
     def wait(self, busy: Busy) -> None:
         """Wait for the next try.
@@ -152,10 +152,12 @@ class Session(ScicatClient):
         if parts.scheme != "https" and not here:
             raise InputError(f"archive.scicat: {address} would send the token in the clear; must begin with https://")
         self.address, self.version = address, version
-        self.patience = float(os.environ.get("EEMT_ARCHIVE_PATIENCE") or PATIENCE)
+        self.patience = patience()
         self.token = Token()
         self.token.get_str()
-        super().__init__(address, self.token, timedelta(seconds=min(ANSWER, self.patience)), allow_http=here)
+        self.answer = min(ANSWER, self.patience) or ANSWER
+        self._certificates = httpx.create_ssl_context()  # once: it takes longer than a request
+        super().__init__(address, self.token, allow_http=here, timeout=None)
 
     def call(
         self,
@@ -167,12 +169,12 @@ class Session(ScicatClient):
         version: str | None = None,
     ) -> Any:
         """Ask for something that may be asked for twice; return the answer, None for an empty one."""
-        patience = Patience(self.address, self.patience)
+        tries = Patience(self.address, self.patience)
         while True:
             try:
                 return self.once(verb, path, data=data, params=params, version=version)
             except Busy as busy:
-                patience.wait(busy)
+                tries.wait(busy)
 
     def once(
         self,
@@ -214,7 +216,7 @@ class Session(ScicatClient):
         StorageError
             When SciCat neither makes it nor shows it.
         """
-        patience = Patience(self.address, self.patience)
+        tries = Patience(self.address, self.patience)
         found = find() if look_first else None
         while found is None:
             try:
@@ -224,7 +226,7 @@ class Session(ScicatClient):
                 found = find()
                 lost = f"has, but does not show to the user of {self.token.place},"
             except Busy as busy:
-                patience.wait(busy)
+                tries.wait(busy)
                 found = find()
                 continue
             if found is None:
@@ -239,7 +241,8 @@ class Session(ScicatClient):
         data: pydantic.BaseModel | None = None,
         params: dict[str, str] | None = None,
     ) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.token.get_str()}", "Accept": "application/json"}
+        token = self.token.get_str()
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         body = None
         if data is not None:
             headers["Content-Type"] = getattr(data, "media_type", "application/json")
@@ -252,18 +255,19 @@ class Session(ScicatClient):
                 content=body,
                 params=params,
                 headers=headers,
-                timeout=self._timeout.total_seconds(),
+                timeout=self.answer,
+                verify=self._certificates,
                 follow_redirects=False,
             )
         except httpx.TimeoutException:
-            raise Busy(f"did not answer within {self._timeout.total_seconds():g} s") from None
+            raise Busy(f"did not answer within {self.answer:g} s") from None
         except httpx.TransportError as error:
-            raise Busy(f"cannot be reached ({self._shown(str(error)) or type(error).__name__})") from None
-        self._look_at(answer, f"{cmd} {urlsplit(url).path}")
+            raise Busy(f"cannot be reached ({_shown(str(error), token) or type(error).__name__})") from None
+        self._look_at(answer, f"{cmd} {urlsplit(url).path}", f"{answer.status_code} {_said(answer, token)}")
         return answer
 
-    def _look_at(self, answer: httpx.Response, asked: str) -> None:
-        code, said = answer.status_code, f"{answer.status_code} {self._said(answer)}"
+    def _look_at(self, answer: httpx.Response, asked: str, said: str) -> None:
+        code = answer.status_code
         here = f"archive: SciCat at {self.address}"
         if answer.is_success:
             if answer.text and not _is_json(answer):
@@ -292,15 +296,18 @@ class Session(ScicatClient):
         else:
             raise StorageError("denied", f"{here} does not do {asked} ({said})")
 
-    def _said(self, answer: httpx.Response) -> str:
-        try:
-            told = answer.json()["message"]
-        except (ValueError, KeyError, TypeError):
-            told = answer.reason_phrase
-        return self._shown("; ".join(map(str, told)) if isinstance(told, list) else str(told))
 
-    def _shown(self, text: str) -> str:
-        return " ".join(text.replace(self.token.get_str(), "***").split())[:300]
+def _said(answer: httpx.Response, token: str) -> str:
+    try:
+        told = answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        told = answer.reason_phrase
+    return _shown("; ".join(map(str, told)) if isinstance(told, list) else str(told), token)
+
+
+def _shown(text: str, token: str) -> str:
+    """Return what a person may read of a text from elsewhere: one line, not too long, without the token."""
+    return " ".join(text.replace(token, "***").split())[:300]
 
 
 def _is_json(answer: httpx.Response) -> bool:

@@ -27,14 +27,15 @@ SHOWN = 200  # characters of a message in a table
 def run(args: argparse.Namespace) -> None:
     """Do what was asked with the catalogue of the settings."""
     settings = archive_settings(args)
-    with open_catalogue(settings.catalogue, make=args.action == "rebuild") as catalogue:
+    if args.action == "rebuild":
+        _rebuild(settings)
+        return
+    with open_catalogue(settings.catalogue, make=False) as catalogue:
         match args.action:
             case "show":
                 _show(catalogue, _known(catalogue, args.id), args.json)
             case "verify":
                 _verify(args, settings, catalogue)
-            case "rebuild":
-                _rebuild(settings, catalogue)
             case _:
                 _list(catalogue, args)
 
@@ -165,9 +166,10 @@ def _percent(words: str) -> float:
     return percent
 
 
-def _rebuild(settings: ArchiveSettings, catalogue: Catalogue) -> None:
-    area = open_storage(settings)
-    rebuilt = catalogue.rebuild(area)
+def _rebuild(settings: ArchiveSettings) -> None:
+    area = open_storage(settings)  # first, so that no catalogue is made where there is no storage
+    with open_catalogue(settings.catalogue) as catalogue:
+        rebuilt = catalogue.rebuild(area)
     for name, reason in rebuilt.left_out.items():
         print(f"{name}: left out: {reason}")
     print(f"{catalogue.name}: {len(rebuilt.taken)} datasets of {area.address}, {len(rebuilt.left_out)} left out")
