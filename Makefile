@@ -11,7 +11,7 @@ EXTRAS ?=
 RUN := flock --nonblock --close --conflict-exit-code 75 .run.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test test-clusters test-service images check bench bench-scale format generate docs docs-serve lock clean
+.PHONY: help setup run serve test test-clusters test-service test-archive images check bench bench-scale format generate docs docs-serve lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kuber
 
 test-service: $(VENV)/.dev ## run the service's tests in a browser, under load, on PostgreSQL, Prometheus and Compose
 	$(BIN)/python -m pytest -s --durations=15 tests/service_systems
+
+test-archive: $(VENV)/.dev ## run the archive's tests on a real S3 server, rclone, a full disk and PostgreSQL
+	$(BIN)/python -m pytest -s --durations=15 tests/archive_systems
 
 images: $(VENV)/.dev ## build the container images, test them and look for updates they lack
 	containers/build.sh core

@@ -1,10 +1,10 @@
 """Speed of packing beside ``tar | tee >(sha256sum) > file`` on the same disk, in the same run, taking turns.
 
-One large file, and 10,000 small ones; random bytes, which no disk or file system compresses. Packing reads each file and
-compares its SHA-256 with the known one, writes the block to a folder area, computes the block's SHA-256 on the way, and
-returns when all of it is on the disk. The shell's pipe reads, writes and computes one SHA-256, and leaves it to the
-kernel when to write; so it is timed twice, without and with `sync` of the file it wrote. Files are out of the page
-cache before each turn, as far as the kernel lets go of them. Python's start is not counted, nor is planning.
+One large file, and 10,000 small ones; random bytes, which no disk or file system compresses. Packing reads each file
+and compares its SHA-256 with the known one, writes the block to a folder area, computes the block's SHA-256 on the
+way, and returns when all of it is on the disk. The shell's pipe reads, writes and computes one SHA-256, and leaves it
+to the kernel when to write; so it is timed twice, without and with `sync` of the file it wrote. Files are out of the
+page cache before each turn, as far as the kernel lets go of them. Python's start is not counted, nor is planning.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ def main() -> None:
         packed(args.pack)
         return
     print(f"{processor()}, {cores_used(2)}; Python {platform.python_version()}\n")
-    print(
-        "| what | tar, tee, sha256sum: MB/s | and sync: MB/s | packing: MB/s | of tar | of tar and sync | memory, MB |"
-    )
+    print("| what | tar, MB/s | tar and sync, MB/s | packing, MB/s | of tar | of tar and sync | memory, MB |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="eemt_bench_", dir=args.folder) as name:
         for what, sizes in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from eemt.grid import Grid
 from eemt.inventory import CRATE
 from eemt.plan import Plan
 from eemt.raster import write_geotiff
-from eemt.verification import digest
 
 GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 12, 10)
 WRITTEN = 1_700_000_000  # s since 1970: 2023-11-14T22:13:20+00:00
@@ -83,8 +83,7 @@ def make_site(folder: Path, changes: dict[str, dict[str, Any]] | None = None) ->
 def write(path: Path, content: bytes) -> Member:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    sha256, size = digest(path)
-    return Member(path.name, size, sha256)
+    return Member(path.name, len(content), hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)

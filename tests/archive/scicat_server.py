@@ -2,7 +2,8 @@
 
 What it takes, answers and counts is after the controllers and DTOs of SciCat's backend, with what is odd about them:
 version 3 answers nothing, and well, for a dataset that is not there, replaces a lifecycle as a whole, finds 100 things
-where nobody says how many, and answers 500 to a datablock that is there already; version 4 refuses to change a
+where nobody says how many, counts the files of datablocks with the others, and answers 500 to a datablock that is there
+already; version 4 refuses to change a
 lifecycle to what it is, and has no datablocks of its own.
 """
 
@@ -239,6 +240,7 @@ class SciCat:
             raise Answer(404)
         found = self.dataset(pid, groups, "v3", write=True)
         _refuse({name: (check, False) for name, (check, _) in DATASETS["v3"].items()}, sent, "v3")
+        found.update({name: value for name, value in sent.items() if name != "datasetlifecycle"})
         if "datasetlifecycle" in sent:
             found["datasetlifecycle"] = {**NEW_LIFECYCLE, **sent["datasetlifecycle"]}
             self.history.append((pid, dict(found["datasetlifecycle"])))
@@ -290,7 +292,10 @@ class SciCat:
             return 201, None
         if sent["archiveId"] in {one["archiveId"] for one in self.datablocks}:
             raise Answer(500)
-        return 201, self.store(self.dataset(pid, groups, "v3", write=True), sent)
+        dataset = self.dataset(pid, groups, "v3", write=True)
+        dataset["size"] += sent["size"]
+        dataset["numberOfFiles"] += len(sent["dataFileList"])
+        return 201, self.store(dataset, sent)
 
 
 class _Handler(BaseHTTPRequestHandler):

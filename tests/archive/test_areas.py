@@ -306,7 +306,7 @@ def test_patience_is_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert patience() == areas.PATIENCE
     monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "0")
     assert patience() == 0
-    assert not Waiting().again() or not Waiting().again()
+    assert not Waiting().again("here")
     monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "long")
     with pytest.raises(InputError, match="EEMT_ARCHIVE_PATIENCE is 'long'"):
         patience()
@@ -316,4 +316,4 @@ def test_a_wait_ends_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("EEMT_ARCHIVE_PATIENCE", "600")
     stopped = threading.Event()
     stopped.set()
-    assert not Waiting(stopped).again()
+    assert not Waiting(stopped).again("here")

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -304,9 +305,9 @@ def tampered(*entries: tuple[tarfile.TarInfo, bytes], form: int = tarfile.GNU_FO
     return file.getvalue()
 
 
-def entry(name: str, sort: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+def entry(name: str, sort: bytes = tarfile.REGTYPE, link: str = "", mtime: int = MTIME) -> tarfile.TarInfo:
     about = tarfile.TarInfo(name)
-    about.type, about.linkname, about.mtime, about.mode = sort, link, MTIME, 0o644
+    about.type, about.linkname, about.mtime, about.mode = sort, link, mtime, 0o644
     return about
 
 
@@ -326,6 +327,8 @@ def entry(name: str, sort: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
         (entry("ridge/a.csv", tarfile.XHDTYPE), b"19 path=../evil.cs\n"),
         (entry("ridge/a.csv"), b"longer than it should be"),
         (entry("ridge/" + "l" * 150), b"good"),
+        (entry("ridge/a.csv", mtime=2**60), b"good"),
+        (entry("ridge/a.csv", mtime=-1), b"good"),
     ],
 )
 def test_nothing_but_the_expected_files_comes_out_of_a_block(tmp_path, about, data):
@@ -335,6 +338,16 @@ def test_nothing_but_the_expected_files_comes_out_of_a_block(tmp_path, about, da
     ):
         unpack([tampered((about, data))], block, "ridge", tmp_path / "in" / "out", where="s3://b/x")
     assert content(tmp_path) == {}
+
+
+@given(st.binary(max_size=3000), st.sampled_from([".tar", ".tar.zst"]), st.booleans())
+def test_rubbish_is_corrupt_and_nothing_else(rubbish, ending, whole_header):
+    block = Block(f"data/0001{ending}", (Member("a.csv", 4, hashlib.sha256(b"good").hexdigest()),))
+    before = tampered((entry("ridge/a.csv"), b"good"))[:512] if whole_header else b""
+    with tempfile.TemporaryDirectory() as place:
+        with pytest.raises(StorageError, match="is corrupt"):
+            unpack([before + rubbish], block, "ridge", Path(place))
+        assert content(Path(place)) == {}
 
 
 def test_links_and_names_that_a_manifest_asks_for_are_refused(tmp_path):

@@ -233,6 +233,8 @@ def test_datasets_are_found_by_method_site_state_and_words(catalogue):
         ({"eemt.parts": True}, ["a"]),
         ({"eemt.parts": 1}, []),  # true is no number
         ({"sun.linkee": 2}, []),
+        ({"climate.lapse.tmin": 5}, ["d"]),
+        ({"climate.lapse.tmax": 5}, []),
     ],
 )
 def test_parameters_are_compared_as_what_they_are(catalogue, wanted, sites):
@@ -240,7 +242,7 @@ def test_parameters_are_compared_as_what_they_are(catalogue, wanted, sites):
         "a": {"sun.linke": 2.0, "climate.source": "daymet", "eemt.parts": True},
         "b": {"sun.linke": 2, "climate.source": "grid"},
         "c": {"sun.linke": [3.0, 4.0], "eemt.keep": ["pet", "aet"]},
-        "d": {"sun.linke": 0.1 + 0.2, "eemt.parts": False},
+        "d": {"sun.linke": 0.1 + 0.2, "eemt.parts": False, "climate.lapse": {"tmin": 5.0}},
     }.items():
         catalogue.begin(record(f"{name}-000000000001", parameters=parameters))
     assert sorted(found(catalogue.search(parameters=wanted))) == sites
@@ -429,6 +431,13 @@ def test_rebuilding_twice_forgets_nothing(catalogue, kept):
     before = catalogue.blocks(kept.identifier)
     assert catalogue.rebuild(open_area(kept.area.address)).taken == [kept.identifier]
     assert catalogue.blocks(kept.identifier) == before
+
+
+def test_rebuilding_from_a_storage_that_was_moved_finds_it_at_its_new_place(catalogue, kept, tmp_path):
+    catalogue.rebuild(kept.area)
+    (tmp_path / "storage").rename(tmp_path / "moved")
+    assert catalogue.rebuild(open_area(str(tmp_path / "moved"))).taken == [kept.identifier]
+    assert catalogue.get(kept.identifier).storage == str(tmp_path / "moved")
 
 
 def left_out(change: Callable[[Stored], None], catalogue: Catalogue, kept: Stored) -> str:

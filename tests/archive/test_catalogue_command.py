@@ -94,6 +94,7 @@ def test_search_lists_what_all_that_is_given_applies_to(call: Call, words, sites
         (("--years", "2003:2001"), "is neither a year nor FIRST:LAST"),
         (("--years", "soon"), "is neither a year nor FIRST:LAST"),
         (("--parameter", "sun.linke"), "sun.linke is not SECTION.KEY=VALUE"),
+        (("--parameter", "sun.linkee=2"), "has sun.linkee; did you mean sun.linke?"),
     ],
 )
 @pytest.mark.usefixtures("kept")
@@ -143,9 +144,10 @@ def test_verify_names_every_fault_and_exits_with_1(call: Call, kept: Stored):
     flip(kept.folder / "README.txt", 5)
     code, out, err = call("catalogue", "verify", "--all")
     assert code == 1
-    block = kept.bag.packed[0].name
+    block, file = kept.bag.packed[0].name, kept.bag.blocks[0].members[0].path
     assert f"{kept.identifier}: README.txt: its SHA-256" in out
-    assert f"{kept.identifier}: {block}: its SHA-256" in out
+    assert f"{kept.identifier}: {block}: {file}: its SHA-256" in out
+    assert len(out.splitlines()) == 2
     assert "nothing was changed in the storage" in err
     assert "README.txt" in call("catalogue", "list")[1].splitlines()[1]
 
@@ -187,7 +189,7 @@ def test_rebuild_takes_in_finished_datasets_and_names_the_others(
     code, out, _ = call("catalogue", "rebuild", kept.area.address)
     assert code == 0
     assert f"{other.identifier}: left out: is not finished" in out
-    assert out.endswith(f"1 datasets of {kept.area.address}, 1 left out\n")
+    assert out.endswith(f"1 dataset of {kept.area.address}, 1 left out\n")
     assert first_words(call("catalogue", "list")[1])[1:] == [kept.identifier]
     assert call("catalogue", "verify", "--all")[0] == 0
 
@@ -203,6 +205,6 @@ def test_rebuild_of_a_storage_that_is_not_there_makes_no_catalogue(call: Call, p
 def test_an_option_names_another_catalogue_than_the_config_file(call: Call, kept: Stored, tmp_path: Path):
     assert kept.identifier
     code, out, _ = call("catalogue", "rebuild", "--catalogue", tmp_path / "second.sqlite", kept.area.address)
-    assert code == 0 and "second.sqlite: 1 datasets" in out
+    assert code == 0 and "second.sqlite: 1 dataset of" in out
     listed = call("catalogue", "list", "--catalogue", tmp_path / "second.sqlite")[1]
     assert first_words(listed)[1:] == [kept.identifier]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def record(**others: Any) -> Record:
         "period": (1991, 2020),
         "kind": "eemt",
         "methods": ("topo", "vegetation"),
-        "parameters": {"sun.day_step": 7, "eemt.methods": ["topo"]},
+        "parameters": {"sun.day_step": 7, "eemt.methods": ["topo"], "zones.names": {"a.b": 1, "$c": 2}},
         "versions": {"eemt": "0.1.0", "scikit.thing": "1.2"},
         "licence": "CC-BY-4.0",
         "publisher": "Institute of Valleys",
@@ -130,7 +131,8 @@ def test_dataset_is_registered_with_its_files_blocks_and_description(server: Sci
     assert dataset["inputDatasets"] == ["dem.tif", "https://example.org/normals"]
     assert dataset["usedSoftware"] == ["eemt 0.1.0"]
     told = dataset["scientificMetadata"]
-    assert told["parameters"] == {"sun": {"day_step": 7}, "eemt": {"methods": ["topo"]}}
+    assert told["parameters"]["sun"] == {"day_step": 7}
+    assert told["parameters"]["zones"] == {"names": {"a_b": 1, "_c": 2}}  # as MongoDB takes them
     assert told["versions"] == {"eemt": "0.1.0", "scikit_thing": "1.2"}
     assert told["bounds"]["west"] == {"value": -105.4, "unit": "deg"}
     assert told["years"] == {"first": 1991, "last": 2020}
@@ -288,6 +290,15 @@ def test_first_of_two_datasets_with_one_identifier_is_taken(server: SciCat, vers
     assert scicat.find(IDENTIFIER) == pid
 
 
+def test_dataset_whose_identifier_begins_alike_is_another(server: SciCat, version: str) -> None:
+    scicat = opened(server, version)
+    pid = scicat.register(record(), BLOCKS)
+    server.datasets[pid + "0"] = {**only(server), "pid": pid + "0", "datasetlifecycle": {}, "createdAt": "0"}
+    scicat.archiving(pid)
+    assert server.datasets[pid]["datasetlifecycle"]["archiveStatusMessage"] == "started"
+    assert server.datasets[pid + "0"]["datasetlifecycle"] == {}
+
+
 @pytest.mark.parametrize("words", ["datasets", "origdatablocks", "datablocks"])
 @pytest.mark.parametrize("after", [False, True], ids=["not done", "done, the answer lost"])
 def test_run_that_was_cut_off_is_finished_by_the_next(server: SciCat, version: str, words: str, after: bool) -> None:
@@ -369,6 +380,7 @@ def test_slow_answer_to_what_was_done_makes_nothing_double(server: SciCat, versi
 
 
 def test_server_says_how_long_to_wait(server: SciCat) -> None:
+    server.trouble("GET", "", status=503, headers={"Retry-After": "when it suits"})
     server.trouble("GET", "", status=429, headers={"Retry-After": "1"})
     start = time.monotonic()
     archive(opened(server))
@@ -425,7 +437,7 @@ def test_token_of_a_file_may_be_renewed_in_the_middle(
 
 
 def test_group_that_the_user_is_not_in_is_denied(server: SciCat, version: str) -> None:
-    with pytest.raises(StorageError, match=r"does not let POST datasets|403 Unauthorized") as caught:
+    with pytest.raises(StorageError, match=r"\(403 Unauthorized .*archive\.scicat_owner_group") as caught:
         archive(opened(server, version, scicat_owner_group="others"))
     assert caught.value.kind == "denied"
     assert server.datasets == {}
@@ -491,6 +503,13 @@ def test_what_scicat_would_refuse_is_not_sent(server: SciCat, version: str) -> N
     assert server.asked("POST") == []
 
 
+def test_request_that_is_too_large_says_what_to_do(server: SciCat, version: str) -> None:
+    server.trouble("POST", "datablocks", status=413)
+    with pytest.raises(StorageError, match=r"\(413 Payload Too Large\).*archive\.target_size_mb") as caught:
+        archive(opened(server, version))
+    assert caught.value.kind == "denied"
+
+
 def test_many_files_go_in_requests_that_proxies_let_through(server: SciCat, version: str) -> None:
     opened(server, version).register(record(), [Block("data/0001.tar", members(10_000))])
     sizes = [len(json.dumps(one.body)) for one in server.asked("POST", "origdatablocks")]
@@ -531,9 +550,17 @@ def test_token_file_that_cannot_be_read_is_named(server: SciCat, monkeypatch: py
         opened(server)
 
 
-def test_site_with_scicat_needs_a_contact(server: SciCat) -> None:
+def test_registering_needs_a_contact(server: SciCat) -> None:
     with pytest.raises(InputError, match=r"archive\.contact"):
-        opened(server, contact=None)
+        opened(server, contact=None).register(record(), BLOCKS)
+    assert server.asked("POST") == []
+
+
+def test_client_that_is_not_installed_is_named(server: SciCat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "eemt.archive.scicat_api", raising=False)
+    monkeypatch.setitem(sys.modules, "scitacean", None)
+    with pytest.raises(InputError, match=r"scitacean is not installed; .*eemt\[archive\]"):
+        opened(server)
 
 
 def test_token_is_in_no_log_message_or_address(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -177,8 +179,8 @@ def test_an_absent_file_is_gone_and_an_absent_bucket_too(area: Area) -> None:
 
 def test_memory_stays_flat(store: Store) -> None:
     done = run_python(LARGE_WRITER, "s3://archive/memory", store)
-    # three parts of 16 MiB may be in memory, and what the HTTP client copies of two of them
-    assert int(done) * 1024 < 100 << 20, done
+    # over that of a smaller file; three parts of 16 MiB may be in memory at once
+    assert int(done) * 1024 < 64 << 20, done
 
 
 def test_a_killed_writer_leaves_nothing_listed_and_its_upload_can_be_cleared(area: Area, store: Store) -> None:
@@ -278,6 +280,71 @@ def test_a_server_that_stays_away_is_gone_after_a_while(own_store: Store, monkey
         assert told.value.kind == "gone"
         assert SECRET_KEY not in str(told.value)
     assert time.monotonic() - began >= 2 * len(calls)
+
+
+def test_what_is_damaged_on_the_way_to_the_server_is_sent_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = b"here a bit is flipped"
+    damaged: list[int] = []
+
+    def flip(request: bytes) -> bytes:
+        if marker in request and not damaged:
+            damaged.append(1)
+            return request.replace(marker, b"hEre a bit is flipped")
+        return request
+
+    with Between(store, to_server=flip) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", between.endpoint)
+        area = open_area("s3://archive/damaged")
+        for size in (PIECE, 2 * PART):
+            damaged.clear()
+            content = (marker * 50).rjust(size)  # many, since one may be cut by the end of a piece
+            area.put("a", [content], size)
+            assert damaged
+            assert b"".join(area.read("a")) == content
+
+
+def test_what_is_damaged_on_the_way_back_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Between(store, to_client=lambda answer: answer.replace(b"here a bit", b"hEre a bit")) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", between.endpoint)
+        area = open_area("s3://archive/damaged")
+        area.put("b", [b"here a bit is flipped"], 21)
+        with pytest.raises(StorageError, match="checksum") as told:
+            list(area.read("b"))
+        assert told.value.kind == "corrupt"
+
+
+def test_an_upload_whose_end_was_not_heard_of_is_found_to_be_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[int] = []
+
+    def lose(answer: bytes) -> bytes | None:
+        if b"CompleteMultipartUploadResult" in answer and not lost:
+            lost.append(1)
+            return None
+        return answer
+
+    with Between(store, to_client=lose) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", between.endpoint)
+        area = open_area("s3://archive/lost")
+        area.put("a", content_of(2 * PART), 2 * PART)
+        assert lost
+        assert digest(area.read("a")) == digest(content_of(2 * PART))
+
+
+def test_an_upload_that_another_aborts_is_told_and_keeps_the_older_file(area: Area) -> None:
+    area.put("a", [b"old"], 3)
+
+    def pieces() -> Iterator[bytes]:
+        for number, piece in enumerate(content_of(4 * PART)):
+            if number == 40:
+                area.clear_leftovers("")
+            yield piece
+
+    with pytest.raises(StorageError) as told:
+        area.put("a", pieces(), 4 * PART)
+    assert told.value.kind in ("gone", "corrupt")
+    assert b"".join(area.read("a")) == b"old"
 
 
 @pytest.mark.parametrize(("key", "secret"), [(ACCESS_KEY, "wrong-0815"), ("nobody-0815", SECRET_KEY)])
@@ -380,3 +447,47 @@ def run_python(program: str, address: str, store: Store, *before: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+class Between:
+    """What stands between a client and a server, and can change or lose what is said, by hooks that get each piece.
+
+    A hook returns what is passed on, or None for the end of the connection.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        to_server: Callable[[bytes], bytes | None] = bytes,
+        to_client: Callable[[bytes], bytes | None] = bytes,
+    ) -> None:
+        self._server = ("127.0.0.1", store.ports["s3"])
+        self._to_server = to_server
+        self._to_client = to_client
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Between:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                for source, target, hook in ((client, server, self._to_server), (server, client, self._to_client)):
+                    threading.Thread(target=self._pass_on, args=(source, target, hook), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, hook: Callable[[bytes], bytes | None]) -> None:
+        with suppress(OSError), source, target:
+            while (piece := source.recv(1 << 16)) and (passed := hook(piece)) is not None:
+                target.sendall(passed)
+            # wakes the thread of the other direction
+            for one in (source, target):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)

@@ -18,13 +18,13 @@ import yaml
 
 from docs.pages import COMMANDS, PAGES, RUN, Block, blocks, name_of, outside_blocks
 from eemt.cli import COMMANDS as STAGES
-from eemt.config import SECTIONS, Config, Site
+from eemt.config import COMMON_SECTIONS, SECTIONS, Config, Site
 from sites import NORMALS, ROOT
 
 CHECKOUT = ("CITATION.cff", "Makefile", "benchmarks", "config", "docs", "profiles", "workflow")
 FILES = {"csv", "yaml"}
 # pages that go on where another one has ended
-GOES_ON = {"docs/outputs.md": "docs/your-own-dem.md"}
+GOES_ON = {"docs/outputs.md": "docs/your-own-dem.md", "docs/archive.md": "docs/your-own-dem.md"}
 ON_THIS_MACHINE = re.compile(r"(?<![\w.:/])/(?:work|root|var/tmp|home/(?!USER)\w+)/")
 PLUGINS = "--(eemt-kubernetes|eemt-slurm|storage)-"
 PROGRAM = re.compile(r"(?:\S*/)?(eemt|snakemake|make)$")
@@ -177,6 +177,8 @@ def test_keys_of_the_configuration_that_a_page_shows_are_there(page: Path):
         sites = shown.pop("sites", {})
         unknown = [key for key in shown if key not in {*SECTIONS, *Config.model_fields}]
         assert not unknown, f"{block}: {unknown}"
+        for section in COMMON_SECTIONS.keys() & shown:
+            COMMON_SECTIONS[section].model_validate(shown.pop(section))
         for place in (shown, *sites.values()):
             for section, values in place.items():
                 if section in SECTIONS and isinstance(values, dict):

@@ -5,6 +5,7 @@ A file is put whole or not at all, and lasts once `put` returns; what killed wri
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -16,6 +17,8 @@ from typing import NamedTuple, Protocol
 
 from eemt.archive.errors import StorageError
 from eemt.errors import InputError
+
+LOG = logging.getLogger(__name__)
 
 PIECE = 1 << 20  # bytes that are read at once
 PATIENCE = 90.0  # seconds that a place that does not answer is waited for; EEMT_ARCHIVE_PATIENCE overrides it
@@ -222,11 +225,19 @@ class Waiting:
         self._pause = _FIRST_PAUSE
         self._end: float | None = None
 
-    def again(self) -> bool:
-        """Wait a while, and say whether another attempt is worth it."""
+    def again(self, reason: str) -> bool:
+        """Wait a while, and say whether another attempt is worth it.
+
+        Parameters
+        ----------
+        reason : str
+            Which place, and what is wrong; told once.
+        """
         now = time.monotonic()
         if self._end is None:
             self._end = now + patience()
+            if self._end > now:
+                LOG.warning("%s; trying again for %.0f s", reason, self._end - now)
         if now >= self._end:
             return False
         # those who wait for the same server shall not all come back at once

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import bagit
 from pydantic import ValidationError
 
-from eemt.archive.blocks import Block, Member, Packed, check_path
+from eemt.archive.blocks import Block, Member, Packed, check_path, unwritable
 from eemt.archive.dataset import identify
 from eemt.archive.errors import StorageError
 from eemt.archive.record import Record, collection, datacite
@@ -135,7 +135,7 @@ def write_bag(
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError("full", f"archive: {folder} does not take a bag ({error.strerror})") from None
+        raise unwritable(folder, error) from None
 
 
 def _save(folder: Path, info: Mapping[str, str]) -> None:
@@ -257,7 +257,7 @@ All commands are for a copy of this folder, and are typed in it.
      grep -F {shlex.quote(member.path)} metadata/blocks.csv
    names the archive that it is in, here {block.name}:
      {one}
-     grep -F {shlex.quote(f"  {record.site}/{member.path}")} metadata/files-sha256.txt | sha256sum -c
+     grep -F {shlex.quote(f"  {record.site}/{member.path}")} metadata/files-sha256.txt | sha256sum -c --ignore-missing
    It is then in the folder {record.site}. Maps are GeoTIFFs: band 1 is the year, bands 2 to 13 are its months.
 
 3. Get all files back

@@ -144,9 +144,7 @@ def plan_blocks(members: Sequence[Member], target: int, compression: Compression
 
 def block_size(site: str, block: Block) -> int:
     """Return the length of a block before it is compressed [bytes]."""
-    return len(END) + sum(
-        _header_size(site, member) + member.size + _padding(member.size) for member in block.members
-    )
+    return len(END) + sum(_header_size(site, member) + member.size + _padding(member.size) for member in block.members)
 
 
 def _header(site: str, member: Member, mtime: int) -> bytes:
@@ -349,7 +347,7 @@ def _scratch_file(scratch: Path | None) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(prefix="eemt_block_", dir=scratch)
     except OSError as error:
-        raise _of_target(Path(scratch or tempfile.gettempdir()), error) from None
+        raise unwritable(Path(scratch or tempfile.gettempdir()), error) from None
 
 
 def _compress(pieces: Iterable[bytes], size: int, file: IO[bytes], scratch: Path | None) -> int:
@@ -361,7 +359,7 @@ def _compress(pieces: Iterable[bytes], size: int, file: IO[bytes], scratch: Path
         try:
             file.write(compressed)
         except OSError as error:
-            raise _of_target(Path(scratch or tempfile.gettempdir()), error) from None
+            raise unwritable(Path(scratch or tempfile.gettempdir()), error) from None
 
     for piece in pieces:
         keep(packer.compress(piece))
@@ -371,7 +369,8 @@ def _compress(pieces: Iterable[bytes], size: int, file: IO[bytes], scratch: Path
     return length
 
 
-def _of_target(path: Path, error: OSError) -> StorageError:
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Return what a fault of a local folder is to be called."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageError("full", f"{path}: no space is left")
     kind: Literal["denied", "gone"] = "denied" if isinstance(error, PermissionError) else "gone"
@@ -449,14 +448,19 @@ def _expect_header(reader: _Reader, site: str, member: Member, mtime: int | None
     """Read the header of a file, which must be that of its member; return its time."""
     wanted = _header(site, member, 0)
     found = reader.exactly(len(wanted))
-    last = found[-BLOCK :]
+    last = found[-BLOCK:]
     about: tarfile.TarInfo | None = None
     with contextlib.suppress(tarfile.HeaderError, ValueError):
         about = tarfile.TarInfo.frombuf(last, "utf-8", "surrogateescape")
-    if about is not None and mtime in {None, about.mtime} and _header(site, member, int(about.mtime)) == found:
+    if about is not None and about.mtime in _times(mtime) and _header(site, member, int(about.mtime)) == found:
         return int(about.mtime)
     shown = f"{about.name!a} of type {about.type!a}, {about.size} bytes" if about else "no file"
     raise StorageError("corrupt", f"{place} is corrupt: it has {shown} instead of the file {site}/{member.path}")
+
+
+def _times(mtime: int | None) -> range:
+    """Return which times a file may have: all that tar can write in digits, or that of the file before."""
+    return range(8**11) if mtime is None else range(mtime, mtime + 1)
 
 
 def _write(reader: _Reader, member: Member, out: Path, site: str, mtime: int, place: str) -> Path:
@@ -483,7 +487,7 @@ def _write(reader: _Reader, member: Member, out: Path, site: str, mtime: int, pl
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise InputError(f"retrieve: {target} cannot be written, since a file or folder is in its place") from None
     except OSError as error:
-        raise _of_target(target, error) from None
+        raise unwritable(target, error) from None
     return target
 
 

@@ -44,7 +44,8 @@ _OPTIONS = (
 _ABSENT = (3, 4)  # exit codes: no such folder, no such file
 
 _FULL = re.compile(
-    r"no space left|insufficient (?:storage|space)|\b507\b|storage ?full|disk full|over quota|disk quota"
+    r"no space left|insufficient (?:storage|space)|\b507\b|storage ?full|disk full|remaining disk space"
+    r"|over quota|disk quota"
     # where requests, not bytes, are too many, Google calls that a quota as well
     r"|quota ?exceeded(?! for quota metric)",
     re.IGNORECASE,
@@ -99,7 +100,7 @@ class RcloneArea:
 
         What is sent is not kept, so that a remote that goes away in the middle is not waited for.
         """
-        target = self._at(name)
+        target = self._file(name)
         self._make_ready()
         temporary = self._at(self._beside(name))
         try:
@@ -143,7 +144,7 @@ class RcloneArea:
 
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a file's bytes; where the remote goes away, it goes on behind those it has; see `Area`."""
-        path = self._at(name)
+        path = self._file(name)
         size = self.size(name)
         if size is None:
             raise StorageError("gone", f"{self.address}: {name} is not there")
@@ -159,7 +160,7 @@ class RcloneArea:
                 code = process.wait()
                 fault = self._fault(name, code, _read(complaints)) if code else None
             if fault is not None:
-                if not fault.passes or not waiting.again():
+                if not fault.passes or not waiting.again(str(fault)):
                     raise fault
                 if self.size(name) != size:
                     raise StorageError("corrupt", f"{self.address}: {name} was replaced while it was read")
@@ -170,7 +171,7 @@ class RcloneArea:
 
     def size(self, name: str) -> int | None:
         """Return a file's size; see `Area`."""
-        path = self._at(name)
+        path = self._file(name)
         self._make_ready()
         return _patiently(lambda: self._stat(name, path))
 
@@ -194,7 +195,7 @@ class RcloneArea:
 
     def remove(self, name: str) -> None:
         """Remove a file; see `Area`."""
-        path = self._at(name)
+        path = self._file(name)
         self._make_ready()
 
         def delete() -> None:
@@ -238,12 +239,13 @@ class RcloneArea:
         folder = name.rpartition("/")[0]
         return f"{folder}/{unfinished_name()}" if folder else unfinished_name()
 
+    def _file(self, name: str) -> str:
+        return self._at(check_name(name, self.address))
+
     def _at(self, name: str) -> str:
-        """Return the address of a file as rclone takes it."""
+        """Return the address of a file or folder as rclone takes it."""
         if not name:
             return self._root
-        if not is_unfinished(name):
-            check_name(name, self.address)
         return f"{self._root}{name}" if self._root.endswith((":", "/")) else f"{self._root}/{name}"
 
     def _make_ready(self) -> None:
@@ -325,7 +327,7 @@ class RcloneArea:
             kind = "full"
         elif _DENIED.search(complaint):
             kind = "denied"
-        return _RcloneError(kind, f"{where}: {last}", passes=kind == "gone")
+        return _RcloneError(kind, f"{where}: {last}", passes=kind == "gone" and "is a directory" not in last)
 
 
 class _RcloneError(StorageError):
@@ -351,7 +353,7 @@ def _patiently(call: Callable[[], T]) -> T:
         try:
             return call()
         except _RcloneError as fault:
-            if not fault.passes or not waiting.again():
+            if not fault.passes or not waiting.again(str(fault)):
                 raise
 
 

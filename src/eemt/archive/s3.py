@@ -118,8 +118,9 @@ class S3Area:
                     yield piece
             except (BotoCoreError, OSError) as error:
                 fault = fault_of(error, self._client.meta.endpoint_url)
-                if not fault.passes or not waiting.again():
-                    raise self._storage_error(name, fault) from None
+                told = self._storage_error(name, fault)
+                if not fault.passes or not waiting.again(str(told)):
+                    raise told from None
             finally:
                 body.close()
             if position >= size:
@@ -270,8 +271,9 @@ class S3Area:
                 answer: dict[str, Any] = call(Bucket=self._bucket, **words)
             except (BotoCoreError, ClientError, OSError) as error:
                 fault = fault_of(error, self._client.meta.endpoint_url)
-                if not fault.passes or not waiting.again():
-                    raise self._storage_error(name, fault) from None
+                told = self._storage_error(name, fault)
+                if not fault.passes or not waiting.again(str(told)):
+                    raise told from None
             else:
                 return answer
 

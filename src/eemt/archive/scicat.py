@@ -6,6 +6,7 @@ bytes from what is registered; it also gives the dataset its identifier, and fin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 FILES_AT_ONCE = 4000
 CHECKSUM = "sha256"
 FORM = "BagIt 1.0"  # of the folder that a datablock is a file of
+FAULTS = {"user": "missingFilesError", "system": "scheduleArchiveJobFailed"}
+
 Fields = dict[str, Any]
 Known = dict[str, tuple[int, str | None]]  # size and checksum of files that SciCat has
-
-FAULTS = {"user": "missingFilesError", "system": "scheduleArchiveJobFailed"}
 
 
 def open_scicat(settings: ArchiveSettings) -> Scicat | None:
@@ -46,14 +47,12 @@ def open_scicat(settings: ArchiveSettings) -> Scicat | None:
     Raises
     ------
     InputError
-        When there is no token, no contact, an address that is not https, or the client is not installed.
+        When there is no token, an address that is not https, or the client is not installed.
     StorageError
         When the token has expired.
     """
     if settings.scicat is None:
         return None
-    if settings.contact is None:
-        raise InputError("archive.contact: is not set; SciCat takes no dataset without an e-mail address for letters")
     try:
         from eemt.archive.scicat_api import Api
     except ModuleNotFoundError as error:
@@ -131,6 +130,8 @@ class Scicat:
         members = {block.name: block.members for block in blocks}
         for one in packed:
             self._store(pid, record, one, members[one.name])
+        everything = [member for block in blocks for member in block.members]
+        self.api.correct_counts(pid, len(everything), _bytes(everything))
 
     def archived(self, pid: str) -> None:
         """Say that every block of the dataset is in the storage and verified."""
@@ -194,7 +195,9 @@ class Scicat:
         return min(found, key=lambda one: (str(one.get("createdAt", "")), str(one["pid"])), default=None)
 
     def _described(self, record: Record) -> dict[str, Any]:
-        people = list(record.creators) or [record.publisher or str(self.settings.contact)]
+        if self.settings.contact is None:
+            raise InputError("archive.contact: is not set; SciCat takes no dataset without an address for letters")
+        people = list(record.creators) or [record.publisher or self.settings.contact]
         return {
             "type": "derived",
             "datasetName": record.title,
@@ -294,9 +297,9 @@ def _source_folder(storage: str | None, identifier: str) -> str:
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    """Return what can be searched for in SciCat, parameters by section; MongoDB wants no points in names."""
+    """Return what can be searched for in SciCat, parameters by section."""
     box = dict(zip(("west", "south", "east", "north"), record.bbox or (), strict=False))
-    return {
+    found = {
         "identifier": record.identifier,
         "site": record.site,
         "kind": record.kind,
@@ -304,5 +307,13 @@ def _metadata(record: Record) -> dict[str, Any]:
         **({"bounds": {side: {"value": value, "unit": "deg"} for side, value in box.items()}} if box else {}),
         **({"years": {"first": record.period[0], "last": record.period[1]}} if record.period else {}),
         "parameters": record.settings,
-        "versions": {name.replace(".", "_"): version for name, version in record.versions.items()},
+        "versions": record.versions,
     }
+    return {name: _storable(value) for name, value in found.items()}
+
+
+def _storable(value: Any) -> Any:
+    """Return a value with names that MongoDB takes: without points, and no $ at the start."""
+    if isinstance(value, dict):
+        return {re.sub(r"\.|^\$", "_", str(name)): _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -59,6 +59,13 @@ class Lifecycle(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow")
 
 
+class Counts(pydantic.BaseModel):
+    """How many files and bytes a dataset has."""
+
+    numberOfFiles: int  # noqa: N815
+    size: int
+
+
 class LifecycleOfV3(pydantic.BaseModel):
     """A dataset's whole lifecycle: version 3 replaces it."""
 
@@ -78,7 +85,7 @@ class Api(Session):
             # texts in a filter of version 3 that JavaScript can read as a date are taken for one; not so here
             wanted = {"fields": json.dumps({field: [value] if field == "keywords" else value})}
             listed = self.call("GET", "datasets/fullquery", params=wanted)
-        return [one for one in listed or [] if value == one.get(field) or value in (one.get(field) or ())]
+        return [one for one in listed or [] if _fits(one.get(field), value)]
 
     def make_dataset(self, fields: Mapping[str, Any]) -> Fields | None:
         """Make a dataset; its people, `principalInvestigators`, are one text in version 3."""
@@ -106,7 +113,8 @@ class Api(Session):
     def datablock(self, pid: str, archive_id: str) -> Fields | None:
         """Return one of a dataset's datablocks, or None."""
         if self.version == "v4":
-            # version 4 has no datablocks of its own; they are reached as before, beside the datasets
+            # version 4 has no datablocks of its own; they are reached as before, beside the datasets. A name that ends
+            # in a word, as .tar, is no date to JavaScript, for which a filter of version 3 might take it
             wanted = {"filter": json.dumps({"where": {"archiveId": archive_id}})}
             listed = self.call("GET", "datablocks", params=wanted, version="v3")
         else:
@@ -123,22 +131,34 @@ class Api(Session):
         path = f"datasets/{_quoted(pid)}/datablocks"
         return _made(self.once("POST", path, data=_model(model.UploadDatablock, fields)))
 
+    def correct_counts(self, pid: str, files: int, size: int) -> None:
+        """Have SciCat say how many files and bytes a dataset has; version 3 counts those of datablocks again."""
+        if self.version == "v3":
+            counts = Counts(numberOfFiles=files, size=size)
+            if not counts.model_dump().items() <= self._dataset(pid).items():
+                self.call("PATCH", f"datasets/{_quoted(pid)}", data=counts)
+
     def change_lifecycle(self, pid: str, changes: Mapping[str, Any]) -> None:
         """Change fields of a dataset's lifecycle; the others stay as they are."""
         try:
             if self.version == "v4":
                 self.call("PATCH", f"datasets/{_quoted(pid)}/datasetlifecycle", data=Lifecycle(**changes))
             else:
-                found = self.datasets("pid", pid)
-                if not found:
-                    raise StorageError("gone", f"archive: SciCat at {self.address} has no dataset {pid}")
-                before = {
-                    name: value for name, value in (found[0].get("datasetlifecycle") or {}).items() if name != "_id"
-                }
-                whole = LifecycleOfV3(datasetlifecycle={**before, **changes})
-                self.call("PATCH", f"datasets/{_quoted(pid)}", data=whole)
+                before = self._dataset(pid).get("datasetlifecycle") or {}
+                whole = {name: value for name, value in {**before, **changes}.items() if name != "_id"}
+                self.call("PATCH", f"datasets/{_quoted(pid)}", data=LifecycleOfV3(datasetlifecycle=whole))
         except Conflict:  # it is as it should be
             return
+
+    def _dataset(self, pid: str) -> Fields:
+        found = self.datasets("pid", pid)
+        if not found:
+            raise StorageError("gone", f"archive: SciCat at {self.address} has no dataset {pid}")
+        return found[0]
+
+
+def _fits(has: Any, value: str) -> bool:
+    return value in has if isinstance(has, list) else has == value
 
 
 def _quoted(pid: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -263,38 +263,38 @@ class Session(ScicatClient):
             raise Busy(f"did not answer within {self.answer:g} s") from None
         except httpx.TransportError as error:
             raise Busy(f"cannot be reached ({_shown(str(error), token) or type(error).__name__})") from None
-        self._look_at(answer, f"{cmd} {urlsplit(url).path}", f"{answer.status_code} {_said(answer, token)}")
+        asked, here = f"{cmd} {urlsplit(url).path}", f"archive: SciCat at {self.address}"
+        if not answer.is_success:
+            self._refused(answer, asked, here, f"{answer.status_code} {_said(answer, token)}")
+        elif answer.text and not _is_json(answer):
+            raise StorageError(
+                "gone", f"{here} answers {asked} with something else than JSON; archive.scicat must name its API"
+            )
         return answer
 
-    def _look_at(self, answer: httpx.Response, asked: str, said: str) -> None:
+    def _refused(self, answer: httpx.Response, asked: str, here: str, said: str) -> NoReturn:
         code = answer.status_code
-        here = f"archive: SciCat at {self.address}"
-        if answer.is_success:
-            if answer.text and not _is_json(answer):
-                raise StorageError(
-                    "gone", f"{here} answers {asked} with something else than JSON; archive.scicat must name its API"
-                )
-        elif answer.is_redirect:
+        if answer.is_redirect:
             target = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
             raise StorageError("gone", f"{here} redirects to {target}; archive.scicat must name where it is now")
-        elif code in PASSING:
+        if code in PASSING:
             raise Busy(f"answers {said} to {asked}", _pause(answer.headers.get("Retry-After")))
-        elif code == 409:
+        if code == 409:
             raise Conflict(said)
-        elif code in {401, 403}:
-            raise StorageError(
-                "denied",
-                f"{here} does not let {asked} ({said}): the token was refused or has expired, or its user's groups may "
-                f"not do that; renew {self.token.place}",
-            )
-        elif code in {400, 413, 422}:
+        if code in {400, 422}:
             raise InputError(f"{here} does not take {asked} ({said})")
-        elif code == 404:
+        if code == 404:
             raise StorageError(
                 "gone", f"{here} knows no {asked} ({said}); archive.scicat and archive.scicat_version must fit it"
             )
-        else:
-            raise StorageError("denied", f"{here} does not do {asked} ({said})")
+        why = {
+            401: f": the token was refused or has expired; renew {self.token.place}",
+            403: ": the token was refused or has expired, or its user's groups may not do that; renew "
+            f"{self.token.place}, or set archive.scicat_owner_group to a group of that user",
+            413: ": it, or a proxy before it, takes no request that large; have its limit raised to 16 MB, or archive "
+            "with a smaller archive.target_size_mb",
+        }
+        raise StorageError("denied", f"{here} refuses {asked} ({said}){why.get(code, '')}")
 
 
 def _said(answer: httpx.Response, token: str) -> str:

@@ -189,16 +189,19 @@ def _block_faults(area: Area, entry: Entry, packed: Packed) -> tuple[list[Fault]
         found = _digest(area.read(name))
         if found == (packed.sha256, packed.size):
             return [], found.size
-        what = f"its SHA-256 is {found.sha256} instead of {packed.sha256}, its size {found.size} of {packed.size} bytes"
         files = _damaged_files(area, entry, packed.name)
     except StorageError as error:
         _still_there(area, name)
         return [Fault(entry.identifier, packed.name, None, f"cannot be read: {error}")], 0
-    # without a file, where it is the space between files that is damaged, or the list of files is
-    faults = [Fault(entry.identifier, packed.name, file, reason) for file, reason in files[:NAMED]]
-    if more := len(files) - NAMED:
-        faults += [Fault(entry.identifier, packed.name, None, f"and {more} files more")] if more > 0 else []
-    return [Fault(entry.identifier, packed.name, None, what), *faults], found.size
+    if files:
+        named: list[tuple[str | None, str]] = [*files[:NAMED]]
+        if more := len(files[NAMED:]):
+            named.append((None, f"and {more} files more"))
+    else:
+        sizes = f", its size {found.size} bytes instead of {packed.size}" if found.size != packed.size else ""
+        between = "" if files is None else "; its files are as they were, but not what stands between them"
+        named = [(None, f"its SHA-256 is {found.sha256} instead of {packed.sha256}{sizes}{between}")]
+    return [Fault(entry.identifier, packed.name, file, what) for file, what in named], found.size
 
 
 def _still_there(area: Area, name: str) -> None:
@@ -206,15 +209,15 @@ def _still_there(area: Area, name: str) -> None:
     area.size(name)
 
 
-def _damaged_files(area: Area, entry: Entry, name: str) -> list[tuple[str, str]]:
-    """Return which files of a damaged block are damaged, by its list of files; none where that cannot be told."""
+def _damaged_files(area: Area, entry: Entry, name: str) -> list[tuple[str, str]] | None:
+    """Return which files of a damaged block are damaged, by its list of files; None where that cannot be told."""
     try:
         blocks = read_bag(area, entry.identifier).blocks
     except StorageError:
-        return []
+        return None
     block = next((block for block in blocks if block.name == name), None)
     if block is None:
-        return []
+        return None
     pieces: Iterable[bytes] = area.read(f"{entry.identifier}/{name}")
     return damaged_files(_plain(pieces) if block.compression == "zstd" else pieces, entry.site, block)
 

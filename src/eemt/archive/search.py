@@ -81,15 +81,32 @@ def agree(parameters: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a dataset was made with these values.
 
     Numbers are compared as numbers, 2 with 2.0 and with ``"2"``; of a parameter that is a list, one of its values
-    is enough.
+    is enough. What stands within a parameter is named by a further point.
     """
-    return all(key in parameters and _is(parameters[key], value) for key, value in wanted.items())
+    return all(_is(_at(parameters, key), value) for key, value in wanted.items())
 
 
 def mentions(document: Any, words: str) -> bool:
     """Whether each of the words stands somewhere in the texts of a record, in capitals or not."""
     texts = " ".join(_texts(document)).casefold()
     return all(word in texts for word in words.casefold().split())
+
+
+class _Absent:
+    """What no parameter has for a value."""
+
+
+def _at(parameters: Mapping[str, Any], key: str) -> Any:
+    if key in parameters:
+        return parameters[key]
+    head, point, last = key.rpartition(".")
+    within = _at(parameters, head) if point else None
+    return within.get(last, _Absent) if isinstance(within, Mapping) else _Absent
+
+
+def has(parameters: Mapping[str, Any], key: str) -> bool:
+    """Whether a dataset has a parameter, whatever its value."""
+    return _at(parameters, key) is not _Absent
 
 
 def _value(text: str) -> Any:

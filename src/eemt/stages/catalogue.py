@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,14 @@ from eemt.archive.areas import Area, open_area
 from eemt.archive.catalogue import Catalogue, Entry, open_catalogue
 from eemt.archive.limits import locks_folder, slot
 from eemt.archive.scrub import Found, sample, scrub
-from eemt.archive.search import read_box, read_parameter, read_years
+from eemt.archive.search import has, read_box, read_parameter, read_years
 from eemt.archive.settings import archive_settings, open_storage
 from eemt.archive.telling import tell
 from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 
 EXIT_FAULTS = 1
-SHOWN = 200  # characters of a message in a table
+SHOWN = 100  # characters of a message in a table
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,6 +59,8 @@ def _list(catalogue: Catalogue, args: argparse.Namespace) -> None:
             "parameters": dict(map(read_parameter, args.parameter)),
         }
     found = catalogue.search(**criteria)
+    if not found:
+        _refuse_unknown(catalogue, criteria.get("parameters", {}))
     if args.json:
         print(_json([_summary(entry) for entry in found]))
         return
@@ -79,6 +82,16 @@ def _list(catalogue: Catalogue, args: argparse.Namespace) -> None:
             for entry in found
         ],
     )
+
+
+def _refuse_unknown(catalogue: Catalogue, parameters: Mapping[str, Any]) -> None:
+    """Tell a parameter that no dataset has from one that has other values."""
+    known = [entry.parameters for entry in catalogue.search()] if parameters else []
+    for key in parameters if known else ():
+        if not any(has(one, key) for one in known):
+            nearest = difflib.get_close_matches(key, {name for one in known for name in one}, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise InputError(f"--parameter: no dataset in {catalogue.name} has {key}{hint}")
 
 
 def _show(catalogue: Catalogue, entry: Entry, as_json: bool) -> None:
@@ -172,7 +185,9 @@ def _rebuild(settings: ArchiveSettings) -> None:
         rebuilt = catalogue.rebuild(area)
     for name, reason in rebuilt.left_out.items():
         print(f"{name}: left out: {reason}")
-    print(f"{catalogue.name}: {len(rebuilt.taken)} datasets of {area.address}, {len(rebuilt.left_out)} left out")
+    taken = len(rebuilt.taken)
+    datasets = "dataset" if taken == 1 else "datasets"
+    print(f"{catalogue.name}: {taken} {datasets} of {area.address}, {len(rebuilt.left_out)} left out")
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
