@@ -1102,14 +1102,14 @@ class ArchiveSettings(Section):
     )
     contact: str | None = Field(
         None,
-        description="Address for letters about the datasets",
+        description="Address for letters about the datasets; SciCat needs it",
         pattern=r"^[^@\s]+@[^@\s]+$",
         json_schema_extra={"allowed": "an e-mail address"},
     )
     scicat: str | None = Field(
         None,
-        description="Address of a SciCat catalogue in which datasets are registered; its token is read from the "
-        "environment's EEMT_SCICAT_TOKEN or the file named by EEMT_SCICAT_TOKEN_FILE",
+        description="Address of a SciCat catalogue in which datasets are registered, https except on this machine; its "
+        "token is read from the environment's EEMT_SCICAT_TOKEN or the file named by EEMT_SCICAT_TOKEN_FILE",
         pattern=r"^https?://[^\s@]+$",
     )
     scicat_version: Literal["v3", "v4"] = Field("v4", description="Of SciCat's API")

@@ -57,13 +57,13 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = answer
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = answer  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     home = tmp_path_factory.mktemp("home")
     for name, value in {
@@ -98,7 +98,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         (503, "SlowDown", "gone", "answers 503 SlowDown"),
         (500, "InternalError", "gone", "answers 500 InternalError"),
         (400, "BadDigest", "corrupt", "what the server got is not what was sent"),
-        (301, "PermanentRedirect", "denied", "in another region"),
+        (400, "AuthorizationHeaderMalformed", "denied", "in another region"),
         (501, "NotImplemented", "denied", "request_checksum_calculation"),
         (400, "InvalidBucketName", "gone", "answers 400 InvalidBucketName"),
     ],

@@ -23,7 +23,8 @@ from typing import Any, Protocol
 import bagit
 from pydantic import ValidationError
 
-from eemt.archive.blocks import Block, Member, Packed, check_path, unwritable
+from eemt.archive.blocks import Block, Member, Packed, check_path
+from eemt.archive.compression import unwritable
 from eemt.archive.dataset import identify
 from eemt.archive.errors import StorageError
 from eemt.archive.record import Record, collection, datacite

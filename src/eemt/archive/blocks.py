@@ -8,22 +8,18 @@ every byte between the files: nothing else than what was packed can come out.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import io
 import os
 import tarfile
-import tempfile
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-import zstandard
-
+from eemt.archive.compression import compressed, decompressed, unwritable
 from eemt.archive.errors import StorageError
 from eemt.errors import InputError
 from eemt.raster import whole_or_nothing
@@ -35,7 +31,6 @@ Pieces = Iterable[bytes]
 ENDINGS: dict[Compression, str] = {"none": ".tar", "zstd": ".tar.zst"}
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
-LEVEL = 3  # of zstd: most maps are compressed already
 READERS = 4  # threads that let files be read ahead
 TOGETHER = 64  # files that they do so for at once
 AHEAD = 8  # pieces that wait for a checksum at most
@@ -329,9 +324,7 @@ def pack(
         pieces: Iterator[bytes] = stack.enter_context(contextlib.closing(stream(folder, site, block, mtime)))
         size = block_size(site, block)
         if compression == "zstd":
-            file = stack.enter_context(_scratch_file(scratch))
-            size = _compress(pieces, size, file, scratch)
-            pieces = iter(lambda: file.read(PIECE), b"")
+            size, pieces = stack.enter_context(compressed(pieces, size, scratch))
         total = _Sum(stack.enter_context(ThreadPoolExecutor(1, "eemt-block-sum")))
         area.put(block.name, _summed(pieces, total), size)
         return Packed(block.name, size, total.hexdigest())
@@ -341,40 +334,6 @@ def _summed(pieces: Iterable[bytes], total: _Sum) -> Iterator[bytes]:
     for piece in pieces:
         total.update(piece)
         yield piece
-
-
-def _scratch_file(scratch: Path | None) -> IO[bytes]:
-    try:
-        return tempfile.TemporaryFile(prefix="eemt_block_", dir=scratch)
-    except OSError as error:
-        raise unwritable(Path(scratch or tempfile.gettempdir()), error) from None
-
-
-def _compress(pieces: Iterable[bytes], size: int, file: IO[bytes], scratch: Path | None) -> int:
-    """Compress to a file that is then at its beginning; return its size."""
-    # by one thread: the bytes are then those of the library's version alone
-    packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj(size=size)
-
-    def keep(compressed: bytes) -> None:
-        try:
-            file.write(compressed)
-        except OSError as error:
-            raise unwritable(Path(scratch or tempfile.gettempdir()), error) from None
-
-    for piece in pieces:
-        keep(packer.compress(piece))
-    keep(packer.flush())
-    length = file.tell()
-    file.seek(0)
-    return length
-
-
-def unwritable(path: Path, error: OSError) -> StorageError:
-    """Return what a fault of a local folder is to be called."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageError("full", f"{path}: no space is left")
-    kind: Literal["denied", "gone"] = "denied" if isinstance(error, PermissionError) else "gone"
-    return StorageError(kind, f"{path} cannot be written ({error.strerror})")
 
 
 def unpack(
@@ -416,14 +375,15 @@ def unpack(
         take a file.
     """
     place = f"{where}: {block.name}"
-    reader = _Reader(_decompressed(pieces, place) if block.compression == "zstd" else pieces, place)
+    reader = _Reader(decompressed(pieces, place) if block.compression == "zstd" else pieces, place)
+    folder = _Folder(out)
     written = []
     mtime: int | None = None
     _check_paths(site, block, place)
     for member in block.members:
         mtime = _expect_header(reader, site, member, mtime, place)
         if wanted is None or wanted(member.path):
-            written.append(_write(reader, member, out, site, mtime, place))
+            written.append(_write(reader, member, folder, f"{site}/{member.path}", mtime, place))
         else:
             for _ in reader.take(member.size):
                 pass
@@ -463,13 +423,28 @@ def _times(mtime: int | None) -> range:
     return range(8**11) if mtime is None else range(mtime, mtime + 1)
 
 
-def _write(reader: _Reader, member: Member, out: Path, site: str, mtime: int, place: str) -> Path:
-    target = out / site / member.path
+class _Folder:
+    """Where files are unpacked, and which of the folders in it are known not to lead out of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: set[Path] = set()
+
+    def place(self, name: str) -> Path:
+        """Return where a file goes, its folder being there."""
+        path = self.root / name
+        if path.parent not in self._known:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.resolve().is_relative_to(self.root.resolve()):
+                raise InputError(f"retrieve: {path.parent} is a link that leads out of {self.root}; remove it")
+            self._known.add(path.parent)
+        return path
+
+
+def _write(reader: _Reader, member: Member, folder: _Folder, name: str, mtime: int, place: str) -> Path:
     total = hashlib.sha256()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.parent.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"retrieve: {target.parent} is a link that leads out of {out}; remove it")
+        target = folder.place(name)
         with whole_or_nothing(target) as partial:
             with partial.open("wb", buffering=0) as file:
                 for piece in reader.take(member.size):
@@ -485,9 +460,11 @@ def _write(reader: _Reader, member: Member, out: Path, site: str, mtime: int, pl
     except StorageError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"retrieve: {target} cannot be written, since a file or folder is in its place") from None
+        raise InputError(
+            f"retrieve: {folder.root / name} cannot be written, since a file or folder is in its place"
+        ) from None
     except OSError as error:
-        raise unwritable(target, error) from None
+        raise unwritable(folder.root / name, error) from None
     return target
 
 
@@ -519,38 +496,3 @@ class _Reader:
                 return False
             self._rest = memoryview(piece)
         return True
-
-
-def _decompressed(pieces: Iterable[bytes], place: str) -> Iterator[bytes]:
-    """Yield what was compressed, no more than a piece at once however much comes of it."""
-    # what stands after the end is taken for another frame, and found
-    reader = zstandard.ZstdDecompressor().stream_reader(
-        io.BufferedReader(_File(pieces), PIECE), read_across_frames=True
-    )
-    try:
-        while piece := reader.read(PIECE):
-            yield piece
-    except zstandard.ZstdError as error:
-        raise StorageError("corrupt", f"{place} is corrupt: it cannot be decompressed ({error})") from None
-
-
-class _File(io.RawIOBase):
-    """Pieces as a file that can be read once."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__()
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = piece
-        part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(part)] = part
-        return len(part)

@@ -189,15 +189,17 @@ class Database:
                 with sessions.begin() as session:
                     return work(session)
             except (DBAPIError, PoolTimeoutError) as error:
-                if not _passes(error) or not waiting.again():
-                    raise self._fault(error) from None
+                said = self._worded(error)
+                if not _passes(error):
+                    raise StorageError(_kind(error), said) from None
+                if not waiting.again(said):
+                    raise StorageError(_kind(error), f"{said} (waited for {patience():g} s)") from None
 
-    def _fault(self, error: SQLAlchemyError) -> StorageError:
+    def _worded(self, error: SQLAlchemyError) -> str:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         for secret in self._secrets:
             reason = reason.replace(secret, "***")
-        waited = f" (waited for {patience():g} s)" if _passes(error) else ""
-        return StorageError(_kind(error), f"catalogue: {self.name} cannot be used: {reason}{waited}")
+        return f"catalogue: {self.name} cannot be used: {reason}"
 
 
 def _version(session: Session) -> int | None:

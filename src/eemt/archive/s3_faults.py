@@ -15,12 +15,12 @@ from eemt.archive.errors import Kind
 SKEW = timedelta(minutes=15)  # that the protocol allows between the clocks of both sides
 
 _CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
+_ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _DENIED = {
     "AccessDenied",
     "AccountProblem",
     "AllAccessDisabled",
-    "AuthorizationHeaderMalformed",
     "InvalidAccessKeyId",
     "InvalidToken",
     "SignatureDoesNotMatch",
@@ -115,6 +115,8 @@ def _of_answer(answer: dict[str, Any], server: str) -> Fault:
         return Fault("denied", f"the clock of this machine is off{_by(ahead)} ({what}); set it, best by NTP")
     if code in _FULL or status == 507:
         return Fault("full", f"no room is left ({what})")
+    if code == "InvalidObjectState":
+        return Fault("gone", f"it lies in a storage class that must be restored before it can be read ({what})")
     if code in _DENIED or status in (401, 403):
         return Fault("denied", f"these keys do not open it ({what})")
     if code == "NoSuchBucket":
@@ -123,11 +125,9 @@ def _of_answer(answer: dict[str, Any], server: str) -> Fault:
         return Fault("gone", f"it is not there ({what})", absent=True)
     if status == 412:
         return Fault("corrupt", f"it was replaced while it was read ({what})")
-    if code == "InvalidObjectState":
-        return Fault("gone", f"it lies in a storage class that must be restored before it can be read ({what})")
     if code in _DAMAGED:
         return Fault("corrupt", f"what the server got is not what was sent ({what})", passes=True)
-    if status == 301 or code in ("PermanentRedirect", "IllegalLocationConstraintException"):
+    if status == 301 or code in _ELSEWHERE:
         return Fault("denied", f"the bucket is in another region ({what}); set `region` in the profile, or AWS_REGION")
     if status == 501 or code == "NotImplemented":
         return Fault(

@@ -5,7 +5,9 @@ Nothing on the storage is ever changed, nor is anything made anew from what was 
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import math
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +17,8 @@ from typing import NamedTuple
 import zstandard
 
 from eemt.archive.areas import Area
-from eemt.archive.bag import MANIFEST, TAGMANIFEST, read_bag
-from eemt.archive.blocks import Block, Packed, block_size
+from eemt.archive.bag import BLOCKS, MANIFEST, TAGMANIFEST
+from eemt.archive.blocks import Block, Member, Packed, block_size
 from eemt.archive.catalogue import BlockEntry, Catalogue, Entry
 from eemt.archive.errors import StorageError
 from eemt.verification import Digest
@@ -37,6 +39,14 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return ": ".join(part for part in self if part)
+
+
+class Tags(NamedTuple):
+    """What came of reading a bag's own files: faults, how many were read, and the list of files, if it is right."""
+
+    faults: list[Fault]
+    read: int
+    files: bytes | None
 
 
 class Found(NamedTuple):
@@ -115,7 +125,7 @@ def _look(catalogue: Catalogue, area: Area, entry: Entry, chosen: Collection[Blo
         faults = [Fault(name, None, None, f"is not in {area.address}")]
         catalogue.scrubbed(name, [faults[0].what], f"nothing of it is in {area.address}")
         return Found(name, 0, len(known), 0, tuple(faults))
-    of_tags, count = _tag_faults(area, entry, there, known)
+    tags = _read_tags(area, entry, there, known)
     of_blocks: list[Fault] = []
     total = 0
     for block in known:
@@ -123,7 +133,7 @@ def _look(catalogue: Catalogue, area: Area, entry: Entry, chosen: Collection[Blo
         if block.name not in there:
             found, size = [Fault(name, block.name, None, "is missing")], 0
         elif block in chosen:
-            found, size = _block_faults(area, entry, packed)
+            found, size = _block_faults(area, entry, packed, tags.files)
         else:
             continue
         total += size
@@ -133,15 +143,13 @@ def _look(catalogue: Catalogue, area: Area, entry: Entry, chosen: Collection[Blo
             catalogue.block_verified(name, packed)
         of_blocks += found
     read = sum(block.name in there for block in known if block in chosen)
-    said = f"{read} of {len(known)} blocks and {count} tag files read, {total} bytes"
-    catalogue.scrubbed(name, [": ".join(filter(None, fault[1:])) for fault in of_tags], said)
-    return Found(name, read, len(known), total, (*of_tags, *of_blocks))
+    said = f"{read} of {len(known)} blocks and {tags.read} tag files read, {total} bytes"
+    catalogue.scrubbed(name, [": ".join(filter(None, fault[1:])) for fault in tags.faults], said)
+    return Found(name, read, len(known), total, (*tags.faults, *of_blocks))
 
 
-def _tag_faults(
-    area: Area, entry: Entry, there: Collection[str], known: Sequence[BlockEntry]
-) -> tuple[list[Fault], int]:
-    """Compare all files of a bag but the blocks; return what is wrong, and how many were read."""
+def _read_tags(area: Area, entry: Entry, there: Collection[str], known: Sequence[BlockEntry]) -> Tags:
+    """Compare all files of a bag but the blocks."""
     found: list[Fault] = []
 
     def wrong(file: str, what: str, block: str | None = None) -> None:
@@ -162,12 +170,15 @@ def _tag_faults(
     if seal is not None and (sha256 := _sha256(seal)) != entry.tagmanifest_sha256:
         wrong(TAGMANIFEST, f"its SHA-256 is {sha256} instead of {entry.tagmanifest_sha256}, as the catalogue remembers")
     listed = _sums(seal or b"")
+    files = None
     for file, wanted in listed.items():
         content = read(file)
         if content is None:
             continue
         if (sha256 := _sha256(content)) != wanted:
             wrong(file, f"its SHA-256 is {sha256} instead of {wanted}, as {TAGMANIFEST} says")
+        elif file == BLOCKS:
+            files = content
         elif file == MANIFEST:
             named = _sums(content)
             for block in known:
@@ -179,17 +190,17 @@ def _tag_faults(
     if seal is not None:
         for file in sorted(set(there) - listed.keys() - blocks - {TAGMANIFEST}):
             wrong(file, "belongs to no manifest")
-    return found, len(listed.keys() & set(there)) + (seal is not None)
+    return Tags(found, len(listed.keys() & set(there)) + (seal is not None), files)
 
 
-def _block_faults(area: Area, entry: Entry, packed: Packed) -> tuple[list[Fault], int]:
+def _block_faults(area: Area, entry: Entry, packed: Packed, listed: bytes | None) -> tuple[list[Fault], int]:
     """Read a block and compare it; return what is wrong, file by file where that can be told, and the bytes read."""
     name = f"{entry.identifier}/{packed.name}"
     try:
         found = _digest(area.read(name))
         if found == (packed.sha256, packed.size):
             return [], found.size
-        files = _damaged_files(area, entry, packed.name)
+        files = None if listed is None else _damaged_files(area, entry, packed.name, listed)
     except StorageError as error:
         _still_there(area, name)
         return [Fault(entry.identifier, packed.name, None, f"cannot be read: {error}")], 0
@@ -209,15 +220,11 @@ def _still_there(area: Area, name: str) -> None:
     area.size(name)
 
 
-def _damaged_files(area: Area, entry: Entry, name: str) -> list[tuple[str, str]] | None:
-    """Return which files of a damaged block are damaged, by its list of files; None where that cannot be told."""
-    try:
-        blocks = read_bag(area, entry.identifier).blocks
-    except StorageError:
-        return None
-    block = next((block for block in blocks if block.name == name), None)
-    if block is None:
-        return None
+def _damaged_files(area: Area, entry: Entry, name: str, listed: bytes) -> list[tuple[str, str]]:
+    """Return which files of a damaged block are damaged, by the bag's list of files."""
+    rows = csv.DictReader(io.StringIO(listed.decode(), newline=""))
+    members = [Member(row["path"], int(row["size"]), row["sha256"]) for row in rows if row["block"] == name]
+    block = Block(name, tuple(members))
     pieces: Iterable[bytes] = area.read(f"{entry.identifier}/{name}")
     return damaged_files(_plain(pieces) if block.compression == "zstd" else pieces, entry.site, block)
 
