@@ -42,7 +42,7 @@ up() {
 JSON
     # a bucket takes seven volumes at once, and eight is the server's own limit
     setsid "${INSIDE[@]}" "$STATE/venv/bin/weed" server -ip=$ADDRESS -ip.bind=$ADDRESS -dir="$STATE/data" -filer \
-      -s3 -s3.port=$PORT -s3.config="$STATE/keys.json" -master.volumeSizeLimitMB=64 \
+      -s3 -s3.port=$PORT -s3.config="$STATE/keys.json" -master.volumeSizeLimitMB=64 -master.telemetry=false \
       -volume.max=500 > "$STATE/weed.log" 2>&1 &
     echo $! > "$STATE/weed.pid"
     for _ in $(seq 60); do
