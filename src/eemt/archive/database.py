@@ -109,7 +109,7 @@ class Database:
         self._writing = sessionmaker(self.engine.execution_options(begin="BEGIN IMMEDIATE"), expire_on_commit=False)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """Do what writes nothing, and waits for no writer.
+        """Do what writes nothing.
 
         Raises
         ------
@@ -240,7 +240,8 @@ def _sqlite(url: URL, busy: float) -> Engine:
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         # transactions begin with the first statement and not with the first change: see `begin` below
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        # WAL needs memory that all readers share, which a network file system, where clusters keep folders, has not
+        connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("PRAGMA synchronous=FULL")  # what was recorded survives a power cut
         connection.execute("PRAGMA foreign_keys=ON")
 
