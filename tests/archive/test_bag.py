@@ -167,7 +167,7 @@ def test_a_flipped_bit_in_any_tag_file_is_found_and_named(stored):
 def test_a_flipped_bit_in_the_tag_manifest_is_found(stored):
     path = stored.folder / TAGMANIFEST
     before = path.read_bytes()
-    for at in range(0, len(before), 5):
+    for at in range(0, len(before), 13):
         wrong = bytearray(before)
         wrong[at] ^= 2
         path.write_bytes(wrong)

@@ -31,7 +31,9 @@ SEAL = "5" * 64
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("EEMT_ARCHIVE_CATALOGUE", "EEMT_ARCHIVE_CATALOGUE_FILE"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "archive" / "catalogue.sqlite"
 
 
@@ -253,6 +255,12 @@ def test_values_that_no_json_has_do_not_break_the_catalogue(catalogue):
     assert (entry.parameters, entry.created) == ({"sun.linke": None}, None)
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment of a process that finds the tests' modules."""
+    tests = Path(__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+
+
 WRITER = """
 import sys
 from eemt.archive.blocks import Packed
@@ -272,10 +280,8 @@ with open_catalogue(place) as catalogue:
 
 def test_four_processes_at_once_lose_nothing(place):
     """They also all find that there is no catalogue yet."""
-    tests = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, place, str(n)], env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", WRITER, place, str(n)], env=own_environment(), stderr=subprocess.PIPE)
         for n in range(4)
     ]
     errors = [writer.communicate(timeout=300)[1].decode() for writer in writers]
@@ -287,6 +293,35 @@ def test_four_processes_at_once_lose_nothing(place):
         told = [event.message for event in catalogue.history(shared) if event.step == "retrieve"]
         assert sorted(told) == sorted(f"{writer} {n}" for writer in range(4) for n in range(10))
         assert sum(event.step == "packing" for event in catalogue.history(shared)) == 1
+
+
+ENDLESS = """
+import itertools, sys
+from eemt.archive.catalogue import open_catalogue
+from archive.test_catalogue import record
+with open_catalogue(sys.argv[1]) as catalogue:
+    identifier = catalogue.begin(record()).identifier
+    for n in itertools.count():
+        catalogue.event(identifier, "retrieve", "done", str(n))
+        print(n, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_all_that_it_was_told_is_kept(place):
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, place], env=own_environment(), stdout=subprocess.PIPE, text=True
+    ) as writer:
+        for line in writer.stdout:
+            if int(line) >= 20:
+                writer.kill()
+                break
+        last = int((writer.stdout.read().split() or [line])[-1])
+    with open_catalogue(place, make=False) as catalogue:
+        identifier = catalogue.get("ridge").identifier
+        told = [event.message for event in catalogue.history(identifier)[1:]]
+        # what it had no time to say may be kept too
+        assert told[: last + 1] == [str(n) for n in range(last + 1)] and len(told) <= last + 2
+        catalogue.event(identifier, "retrieve", "done")
 
 
 def test_threads_that_write_wait_for_each_other(catalogue):
@@ -423,6 +458,13 @@ def test_a_catalogue_is_made_again_from_a_storage_alone(catalogue, kept):
     blocks = catalogue.blocks(kept.identifier)
     assert [block[:3] for block in blocks] == [tuple(one) for one in kept.bag.packed]
     assert len(blocks) > 1 and {block.verified_at for block in blocks} == {None}
+
+
+def test_rebuilding_passes_over_what_is_not_of_the_archive(catalogue, kept):
+    (Path(kept.area.address) / "lost+found").mkdir()
+    (Path(kept.area.address) / "lost+found" / "1").write_text("")
+    (Path(kept.area.address) / "notes.txt").write_text("")
+    assert catalogue.rebuild(kept.area) == ([kept.identifier], {})
 
 
 def test_rebuilding_twice_forgets_nothing(catalogue, kept):

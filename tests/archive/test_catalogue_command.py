@@ -12,7 +12,7 @@ from archive.bags import FinishedSite, Stored, store
 from archive.test_catalogue import record
 from archive.test_scrub import archived, flip
 from eemt.archive.bag import TAGMANIFEST
-from eemt.archive.catalogue import open_catalogue
+from eemt.archive.catalogue import STATES, open_catalogue
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -21,6 +21,8 @@ Call = Callable[..., tuple[int, str, str]]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a config file that names a catalogue; the locks are of this test."""
     monkeypatch.chdir(tmp_path)
+    for name in ("EEMT_ARCHIVE_CATALOGUE", "EEMT_ARCHIVE_CATALOGUE_FILE"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").write_text("archive: {catalogue: kept/catalogue.sqlite, locks: locks}\n")
     return tmp_path / "kept" / "catalogue.sqlite"
@@ -208,3 +210,10 @@ def test_an_option_names_another_catalogue_than_the_config_file(call: Call, kept
     assert code == 0 and "second.sqlite: 1 dataset of" in out
     listed = call("catalogue", "list", "--catalogue", tmp_path / "second.sqlite")[1]
     assert first_words(listed)[1:] == [kept.identifier]
+
+
+@pytest.mark.usefixtures("kept")
+def test_every_state_can_be_asked_for(call: Call):
+    for state in STATES:
+        assert call("catalogue", "list", "--state", state)[0] == 0
+    assert call("catalogue", "list", "--state", "lost")[0] == 2

@@ -11,21 +11,19 @@ from typing import Any
 import pytest
 
 from archive.bags import FinishedSite, Stored, store
+from archive.test_catalogue import catalogue, place
 from eemt.archive.areas import Area
 from eemt.archive.bag import MANIFEST, TAGMANIFEST
 from eemt.archive.blocks import Packed
-from eemt.archive.catalogue import BlockEntry, Catalogue, open_catalogue
+from eemt.archive.catalogue import Catalogue
+from eemt.archive.entries import BlockEntry
 from eemt.archive.errors import StorageError
 from eemt.archive.scrub import Found, sample, scrub
 from eemt.verification import digest
 
+__all__ = ["catalogue", "place"]  # fixtures
+
 HEADER = 512  # bytes before a file in a tar archive
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    with open_catalogue(tmp_path / "catalogue.sqlite") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -123,6 +121,13 @@ def test_a_flipped_bit_in_a_compressed_block_is_named_too(catalogue, finished_si
     assert found.faults[0].file in paths and "cannot be read to its end" in found.faults[0].what
 
 
+def test_a_choice_made_before_another_looked_is_still_read(catalogue, plain):
+    before = catalogue.blocks(plain.identifier)
+    look(catalogue, plain)
+    found = scrub(catalogue, lambda: plain.area, catalogue.get(plain.identifier), before)
+    assert found.read == len(before) and found.bytes > 0
+
+
 def test_damage_between_files_is_found_without_blaming_a_file(catalogue, plain):
     path, _, place = member_at(plain, 0, 0)
     flip(path, place - HEADER + 260)  # in the header
@@ -191,6 +196,17 @@ def test_a_bag_whose_checksums_were_all_made_again_is_found_out_by_the_catalogue
     assert (None, TAGMANIFEST) in files
     assert (kept.bag.packed[0].name, MANIFEST) in files
     assert any("as the catalogue remembers" in fault.what for fault in found.faults)
+
+
+def test_a_bag_that_was_exchanged_for_nonsense_is_found_out(catalogue, kept):
+    """Its own checksums say that it is right; the catalogue does not trust them."""
+    flip(kept.folder / kept.bag.packed[0].name, 700)
+    listed, seal = kept.folder / "metadata" / "blocks.csv", kept.folder / TAGMANIFEST
+    old = digest(listed).sha256
+    listed.write_text("path,size\nx,y\n")
+    seal.write_text(seal.read_text().replace(old, digest(listed).sha256))
+    files = {(fault.block, fault.file) for fault in look(catalogue, kept).faults}
+    assert files == {(None, TAGMANIFEST), (kept.bag.packed[0].name, None)}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe no sums"])

@@ -181,7 +181,7 @@ def stream(folder: Path, site: str, block: Block, mtime: int) -> Generator[bytes
         When a file cannot be read.
     """
     waiting = bytearray()
-    for piece in _parts(folder, site, block, mtime):
+    for piece in _parts(folder.absolute(), site, block, mtime):
         # small files are put together; large pieces go as they are
         small = len(piece) < PIECE // 2
         if small:

@@ -6,9 +6,8 @@ tagmanifest, by which a bag that was changed as a whole is found out. It can be 
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from eemt.archive.blocks import Packed
 from eemt.archive.database import Database, catalogue_address
+from eemt.archive.entries import BlockEntry, Entry, Event, as_line, columns_of, entry_of, instant
 from eemt.archive.errors import StorageError
 from eemt.archive.search import Box, agree, mentions, overlap
 from eemt.archive.tables import BlockRow, DatasetRow, EventRow, now
@@ -28,76 +28,12 @@ if TYPE_CHECKING:
     from eemt.archive.bag import Bag
     from eemt.archive.record import Record
 
+__all__ = ["BlockEntry", "Catalogue", "Entry", "Event", "Fault", "Rebuilt", "State", "open_catalogue"]
+
 State = Literal["packing", "staged", "moving", "verifying", "archived", "failed"]
 Fault = Literal["user", "system"]
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*-[0-9a-f]{12}")
 STATES: tuple[State, ...] = get_args(State)
-
-
-class Entry(NamedTuple):
-    """A dataset in the catalogue.
-
-    Attributes
-    ----------
-    state : str
-        packing, staged, moving, verifying, archived or failed.
-    fault, message : str or None
-        Whether the user or a system is at fault, and what is wrong; of an archived dataset, what the last
-        verifications found.
-    storage : str or None
-        Address of the area where it is kept, once it is archived.
-    created, changed, archived_at : datetime
-        When the maps were made, the state was last changed, the dataset was archived (UTC).
-    bytes : int
-        Of its files, before packing.
-    bbox : tuple of float or None
-        West, south, east, north [degrees]; west is greater than east across the antimeridian.
-    years : tuple of int or None
-        First and last.
-    record : dict
-        All that was written of it, as in metadata/record.json.
-    tagmanifest_sha256 : str or None
-        Of the bag's last file, once it is archived.
-    """
-
-    identifier: str
-    site: str
-    title: str
-    kind: str
-    state: str
-    fault: str | None
-    message: str | None
-    storage: str | None
-    created: datetime | None
-    changed: datetime
-    archived_at: datetime | None
-    files: int
-    bytes: int
-    bbox: Box | None
-    years: tuple[int, int] | None
-    methods: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    record: Mapping[str, Any]
-    tagmanifest_sha256: str | None
-
-
-class BlockEntry(NamedTuple):
-    """A block of a dataset: when it was last found right, and last read, right or not; what was wrong then."""
-
-    name: str
-    size: int
-    sha256: str
-    verified_at: datetime | None
-    read_at: datetime | None
-    fault: str | None
-
-
-class Event(NamedTuple):
-    """What happened to a dataset, and when (UTC)."""
-
-    at: datetime
-    step: str
-    outcome: str
-    message: str | None
 
 
 class Rebuilt(NamedTuple):
@@ -160,7 +96,7 @@ class Catalogue:
             Also where it is archived already; otherwise that one stays as it is, which the state of what is returned
             says.
         """
-        columns = _columns(record)
+        columns = columns_of(record)
 
         def work(session: Session) -> Entry:
             new = self._insert_if_new(session, {**columns, "state": "packing"})
@@ -172,7 +108,7 @@ class Catalogue:
                 _set(row, {"state": "packing", "fault": None, "message": None, "changed": now()})
             if new or anew:
                 _note(session, row.identifier, "packing", "begun")
-            return _entry(row)
+            return entry_of(row)
 
         return self._database.write(work)
 
@@ -192,7 +128,7 @@ class Catalogue:
         def work(session: Session) -> None:
             row = self._locked(session, identifier)
             if row.state != "archived":
-                row.state, row.fault, row.message, row.changed = state, fault, _line(message), now()
+                row.state, row.fault, row.message, row.changed = state, fault, as_line(message), now()
             _note(session, identifier, state, f"{fault} error" if fault else "done", message)
 
         self._database.write(work)
@@ -201,7 +137,8 @@ class Catalogue:
         """Say that a block was read back from the storage and is right."""
 
         def work(session: Session) -> None:
-            row = self._block(session, identifier, packed)
+            self._locked(session, identifier)
+            row = _block(session, identifier, packed)
             row.verified_at = row.read_at = now()
             row.fault = None
 
@@ -211,8 +148,9 @@ class Catalogue:
         """Say that a block was read from the storage and is not right."""
 
         def work(session: Session) -> None:
-            row = self._block(session, identifier, packed)
-            row.read_at, row.fault = now(), _line(fault)
+            self._locked(session, identifier)
+            row = _block(session, identifier, packed)
+            row.read_at, row.fault = now(), as_line(fault)
 
         self._database.write(work)
 
@@ -239,7 +177,7 @@ class Catalogue:
 
         def work(session: Session) -> None:
             row = self._locked(session, identifier)
-            kept = self._keep(session, identifier, blocks)
+            kept = _keep(session, identifier, blocks)
             missing = [block.name for block in kept if block.verified_at is None]
             if missing or not kept:
                 raise ValueError(f"{identifier}: {', '.join(missing) or 'no block'} was verified")
@@ -276,7 +214,7 @@ class Catalogue:
             ]
             known = [*faults, *of_blocks]
             row.fault = "system" if known else None
-            row.message = _line("; ".join(known)) if known else None
+            row.message = as_line("; ".join(known)) if known else None
             _note(session, identifier, "verify", "faults" if known else "right", message)
 
         self._database.write(work)
@@ -298,12 +236,12 @@ class Catalogue:
 
         def work(session: Session) -> list[Entry]:
             if (row := session.get(DatasetRow, identifier)) is not None:
-                return [_entry(row)]
+                return [entry_of(row)]
             if not identifier:
                 return []
             like = select(DatasetRow).where(DatasetRow.identifier.startswith(identifier, autoescape=True))
             # SQLite takes capitals for small letters here
-            return [_entry(row) for row in session.scalars(like) if row.identifier.startswith(identifier)]
+            return [entry_of(row) for row in session.scalars(like) if row.identifier.startswith(identifier)]
 
         found = self._database.read(work)
         if len(found) > 1:
@@ -354,7 +292,7 @@ class Catalogue:
 
         def work(session: Session) -> list[Entry]:
             rows = session.execute(wanted.execution_options(yield_per=500)).scalars()
-            return [entry for entry in map(_entry, rows) if fits(entry)]
+            return [entry for entry in map(entry_of, rows) if fits(entry)]
 
         return self._database.read(work)
 
@@ -393,7 +331,8 @@ class Catalogue:
         taken, left_out = [], {}
         for folder in sorted({name.partition("/")[0] for name in names if "/" in name}):
             if f"{folder}/{TAGMANIFEST}" not in names:
-                left_out[folder] = f"is not finished: it has no {TAGMANIFEST}"
+                if IDENTIFIER.fullmatch(folder):  # other folders have nothing to do with the archive
+                    left_out[folder] = f"is not finished: it has no {TAGMANIFEST}"
                 continue
             try:
                 bag = read_bag(area, folder)
@@ -409,20 +348,18 @@ class Catalogue:
 
     def _take_in(self, folder: str, bag: Bag, storage: str) -> str | None:
         """Take a bag in, or say why not."""
-        columns = _columns(bag.record)
+        columns = columns_of(bag.record)
 
         def work(session: Session) -> str | None:
             archived = {"state": "archived", "storage": storage, "tagmanifest_sha256": bag.tagmanifest}
-            new = self._insert_if_new(session, {**columns, **archived, "archived_at": _instant(bag.bagged)})
+            new = self._insert_if_new(session, {**columns, **archived, "archived_at": instant(bag.bagged)})
             row = self._locked(session, folder)
             if row.state != "archived":
                 return f"is {row.state}, says the catalogue; `eemt archive` goes on with it"
             if row.tagmanifest_sha256 != bag.tagmanifest:
                 return "is not the bag that the catalogue remembers: the checksum of its tag manifest is another one"
             _set(row, {**columns, "storage": storage})
-            for packed in bag.packed:
-                self._block(session, folder, packed)
-            self._keep(session, folder, bag.packed)
+            _keep(session, folder, bag.packed)
             _note(session, folder, "rebuild", "taken in" if new else "known", storage)
             return None
 
@@ -440,55 +377,28 @@ class Catalogue:
             raise InputError(f"catalogue: {self.name} does not hold {identifier}")
         return row
 
-    def _block(self, session: Session, identifier: str, packed: Packed) -> BlockRow:
-        """Return the row of a block, made anew where it is of other bytes than it was."""
-        self._locked(session, identifier)
-        row = session.get(BlockRow, (identifier, packed.name))
-        if row is None:
-            row = BlockRow(dataset=identifier, name=packed.name, size=packed.size, sha256=packed.sha256)
-            session.add(row)
-        elif (row.size, row.sha256) != (packed.size, packed.sha256):
-            row.size, row.sha256 = packed.size, packed.sha256
-            row.verified_at = row.read_at = row.fault = None
-        return row
 
-    def _keep(self, session: Session, identifier: str, blocks: Iterable[Packed] | None) -> list[BlockRow]:
-        """Forget all blocks but these, and return their rows."""
-        rows = {row.name: row for row in session.scalars(select(BlockRow).where(BlockRow.dataset == identifier))}
-        if blocks is None:
-            return list(rows.values())
-        kept = [self._block(session, identifier, packed) for packed in blocks]
-        for name in rows.keys() - {row.name for row in kept}:
-            session.delete(rows[name])
-        return kept
+def _block(session: Session, identifier: str, packed: Packed) -> BlockRow:
+    """Return the row of a block, made anew where it is of other bytes than it was."""
+    row = session.get(BlockRow, (identifier, packed.name))
+    if row is None:
+        row = BlockRow(dataset=identifier, name=packed.name, size=packed.size, sha256=packed.sha256)
+        session.add(row)
+    elif (row.size, row.sha256) != (packed.size, packed.sha256):
+        row.size, row.sha256 = packed.size, packed.sha256
+        row.verified_at = row.read_at = row.fault = None
+    return row
 
 
-def _columns(record: Record) -> dict[str, Any]:
-    """Return what the catalogue has of a record, by the names of its columns."""
-    document = json.loads(record.model_dump_json())  # without NaN, which PostgreSQL does not take
-    west, south, east, north = document["bbox"] or (None,) * 4
-    first, last = document["period"] or (None, None)
-    same = ("identifier", "site", "title", "kind", "files", "bytes", "parameters")
-    return {
-        **{name: document[name] for name in same},
-        "created": _instant(document["created"]),
-        "west": west,
-        "south": south,
-        "east": east,
-        "north": north,
-        "year_first": first,
-        "year_last": last,
-        "methods": list(document["methods"]),
-        "record": document,
-    }
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _keep(session: Session, identifier: str, blocks: Iterable[Packed] | None) -> list[BlockRow]:
+    """Forget all blocks of a dataset but these, and return their rows."""
+    rows = {row.name: row for row in session.scalars(select(BlockRow).where(BlockRow.dataset == identifier))}
+    if blocks is None:
+        return list(rows.values())
+    kept = [_block(session, identifier, packed) for packed in blocks]
+    for name in rows.keys() - {row.name for row in kept}:
+        session.delete(rows[name])
+    return kept
 
 
 def _set(row: DatasetRow, values: Mapping[str, Any]) -> None:
@@ -497,35 +407,4 @@ def _set(row: DatasetRow, values: Mapping[str, Any]) -> None:
 
 
 def _note(session: Session, identifier: str, step: str, outcome: str, message: str | None = None) -> None:
-    session.add(EventRow(dataset=identifier, step=step, outcome=outcome, message=_line(message)))
-
-
-def _line(message: str | None) -> str | None:
-    """Return a message as one line that every database takes."""
-    return None if message is None else " ".join(message.replace("\0", "").split())
-
-
-def _entry(row: DatasetRow) -> Entry:
-    corners = (row.west, row.south, row.east, row.north)
-    years = (row.year_first, row.year_last)
-    return Entry(
-        identifier=row.identifier,
-        site=row.site,
-        title=row.title,
-        kind=row.kind,
-        state=row.state,
-        fault=row.fault,
-        message=row.message,
-        storage=row.storage,
-        created=row.created,
-        changed=row.changed,
-        archived_at=row.archived_at,
-        files=row.files,
-        bytes=row.bytes,
-        bbox=corners if None not in corners else None,  # type: ignore[arg-type] # all four or none
-        years=years if None not in years else None,  # type: ignore[arg-type] # both or none
-        methods=tuple(row.methods),
-        parameters=row.parameters,
-        record=row.record,
-        tagmanifest_sha256=row.tagmanifest_sha256,
-    )
+    session.add(EventRow(dataset=identifier, step=step, outcome=outcome, message=as_line(message)))

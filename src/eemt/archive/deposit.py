@@ -1,39 +1,40 @@
 """A finished site brought to long-term storage, step by step: pack, space, move, verify, register.
 
-Each step goes on where an earlier run left off, by the dataset's journal, and takes back what it did not finish. The
-site's own files are read only; they are removed at the very end, if that is asked for, when every block has been read
-back from the storage and catalogues know it.
+Each step goes on where an earlier run left off, by the dataset's journal and by what is there, and takes back what was
+not finished. The site's own files are read only; they are removed at the very end, if that is asked for, when every
+block has been read back from the storage and catalogues know it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import logging
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eemt.archive import room
-from eemt.archive.bag import TAGMANIFEST, check_block, read_bag, write_bag
+from eemt.archive.bag import TAGMANIFEST, Bag, check_block
 from eemt.archive.below import Below
 from eemt.archive.blocks import Block, Packed, pack, plan_blocks
-from eemt.archive.catalogue import Catalogue, Fault, State
+from eemt.archive.catalogue import Fault
+from eemt.archive.catalogues import Catalogues, Known
 from eemt.archive.cleaning import remove_source
 from eemt.archive.dataset import Dataset, land
 from eemt.archive.errors import StorageError
+from eemt.archive.exact import DifferentError, exactly
 from eemt.archive.journal import Digest, Journal, journal_path, read_journal
 from eemt.archive.limits import alone, locks_folder, slot
 from eemt.archive.record import Record, describe
-from eemt.archive.scicat import Scicat
+from eemt.archive.room import Room
+from eemt.archive.sealing import remove_strangers, room_for, seal, sealed_bag
 from eemt.archive.settings import open_staging, open_storage
 from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 from eemt.provenance import now
-from eemt.verification import differences
+from eemt.verification import differences, digests
 
 LOG = logging.getLogger(__name__)
 STEPS = ("pack", "space", "move", "verify", "register")
-TAG_FILES = 10_000_000  # bytes that are kept for the bag's own files
+NAMED = 3  # files in a message
 
 
 class Deposit:
@@ -48,10 +49,15 @@ class Deposit:
     settings : ArchiveSettings
     work : path
         Folder of the journals.
-    catalogue : Catalogue, optional
-        That is told of each step; without one, only `register` needs one.
-    scicat : Scicat, optional
-        That is told too.
+    catalogues : Catalogues, optional
+        That are told of each step; without them, of none.
+
+    Attributes
+    ----------
+    identifier : str
+        Of the dataset.
+    blocks : list of Block
+        As they are packed, or as a bag that is in the storage already has them.
 
     Raises
     ------
@@ -62,30 +68,30 @@ class Deposit:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        site: str,
-        settings: ArchiveSettings,
-        work: Path,
-        catalogue: Catalogue | None = None,
-        scicat: Scicat | None = None,
+        self, folder: Path, site: str, settings: ArchiveSettings, work: Path, catalogues: Catalogues | None = None
     ) -> None:
-        self.folder, self.site, self.settings = folder, site, settings
-        self.catalogue, self.scicat = catalogue, scicat
+        self.folder, self.site, self.settings, self.catalogues = folder, site, settings, catalogues
         self.locks = locks_folder(settings.locks)
-        self.storage = open_storage(settings)
-        self.staging = open_staging(settings)
+        self.storage, self.staging = open_storage(settings), open_staging(settings)
         self.path = journal_path(work, site)
         self.dataset: Dataset = land(folder, site, settings.tiles)
         self.identifier = self.dataset.identifier
         self.stored, self.staged = Below(self.storage, self.identifier), Below(self.staging, self.identifier)
-        target = int(settings.target_size_mb * 1e6)
-        self.blocks: list[Block] = plan_blocks(self.dataset.members, target, settings.compression)
         self.record: Record = describe(self.dataset, settings)
-        self.journal = self._begin()
+        self.room = Room(self.storage, self.identifier, self.locks, self.path)
+        self.blocks: list[Block] = []
+        self.journal = self._new_journal()
+        self._bag: Bag | None = None  # the finished one in the storage
 
-    def run(self, only: Iterable[str] = STEPS) -> None:
-        """Take some steps, in their order, and keep in the journal what went wrong.
+    @property
+    def packed(self) -> list[Packed]:
+        """All blocks as they are stored, as far as they are packed."""
+        return [Packed(name, digest.size, digest.sha256) for name, digest in sorted(self.journal.packed.items())]
+
+    def run(self, only: str | None = None) -> None:
+        """Take all steps in their order, or one and those before it that are not finished, or no longer.
+
+        What went wrong is kept in the journal.
 
         Raises
         ------
@@ -94,180 +100,276 @@ class Deposit:
         StorageError
             When a place for files is.
         """
-        with alone(self.identifier, self.locks):
-            # what another process did of it before this one had it
-            self.journal = self._begin()
-            wanted = set(only)
+        with held(self.identifier, self.path, self.locks):
+            self._begin()
             for step in STEPS:
-                if step in wanted:
+                if only in (step, None):
                     self._take(step)
-
-    def _take(self, step: str) -> None:
-        action: Callable[[], None] = getattr(self, step)
-        self._tell(step)
-        try:
-            action()
-        except (InputError, StorageError) as error:
-            fault: Fault = "user" if isinstance(error, InputError) else "system"
-            self.journal.fault, self.journal.message = fault, str(error)
-            if step != "pack" or fault == "system":
-                self._keep()
-            LOG.error("%s: %s failed, %s error: %s", self.identifier, step, fault, error)
-            self._tell_failure(step, fault, str(error))
-            raise
-        if self.journal.fault:
-            self.journal.fault = self.journal.message = ""
-            self._keep()
-        if self.catalogue:
-            self.catalogue.event(self.identifier, step, "done")
-
-    def pack(self) -> None:
-        """Pack all blocks that are neither staged nor stored yet.
-
-        A file that is not as the crate says takes all blocks of the dataset out of the staging area again.
-        """
-        self.staged.clear_leftovers()
-        for block in self.blocks:
-            if self._is_packed(block.name):
-                continue
-            LOG.info("%s: packs %s of %d files", self.identifier, block.name, len(block.members))
-            try:
-                packed = pack(self.folder, self.site, block, self.dataset.mtime, self.staged, self.settings.compression)
-            except InputError:
-                self.staged.remove_all()
-                self.path.unlink(missing_ok=True)
-                raise self._changed() from None
-            self.journal.packed[block.name] = Digest(sha256=packed.sha256, size=packed.size)
-            self._keep()
-
-    def space(self) -> None:
-        """See that the storage has room for what is not there yet, and hold that room."""
-        self._need("pack", all(block.name in self.journal.packed for block in self.blocks))
-        chosen = self.settings
-        with slot("space", chosen.space_checks, self.locks, self.identifier):
-            needed = self._bytes_left()
-            if needed:
-                others = room.reserved_by_others(self.locks, self.identifier, self.storage)
-                room.wait_for_room(
-                    self.storage, needed, others, chosen.min_free_percent, chosen.capacity_gb, chosen.wait_hours
-                )
-            room.reserve(self.locks, self.identifier, self.storage, needed)
-
-    def move(self) -> None:
-        """Copy the blocks that are not stored yet; each is compared with its checksum on the way."""
-        self._need("pack", all(block.name in self.journal.packed for block in self.blocks))
-        self.stored.clear_leftovers()
-        for name, digest in self.journal.packed.items():
-            if self._is_stored(name, digest):
-                continue
-            with slot("move", self.settings.moves, self.locks, f"{self.identifier} {name}"):
-                self._copy(name, digest)
-            self.journal.moved = sorted({*self.journal.moved, name})
-            self._keep()
-            room.reserve(self.locks, self.identifier, self.storage, self._bytes_left())
-
-    def verify(self) -> None:
-        """Read each block back from the storage and compare it; one that is not right is taken out again."""
-        self._need("move", all(name in self.journal.moved for name in self.journal.packed))
-        for name, digest in self.journal.packed.items():
-            if name in self.journal.verified:
-                continue
-            packed = Packed(name, digest.size, digest.sha256)
-            try:
-                with slot("verify", self.settings.verifies, self.locks, f"{self.identifier} {name}"):
-                    check_block(self.storage, self.identifier, packed)
-            except StorageError as error:
-                if error.kind != "corrupt":
-                    raise
-                self.stored.remove(name)
-                self.journal.moved.remove(name)
-                self._keep()
-                raise StorageError("corrupt", f"{error}; it was removed, and the next run copies it anew") from None
-            self.journal.verified[name] = now()
-            self._keep()
-            if self.catalogue:
-                self.catalogue.block_verified(self.identifier, packed)
-
-    def register(self) -> None:
-        """Finish the bag, tell the catalogues, and clean what is to be cleaned."""
-        self._need("verify", all(name in self.journal.verified for name in self.journal.packed))
-        if not self.journal.tagmanifest:
-            self.journal.tagmanifest = self._write_bag()
-            self._keep()
-            LOG.info("%s: archived in %s", self.identifier, self.storage.address)
-        room.reserve(self.locks, self.identifier, self.storage, 0)
-        if not self.journal.registered:
-            self._register()
-            self.journal.registered = True
-            self._keep()
-        self._clean()
+                elif not self._is_done(step):
+                    LOG.info("%s: goes back to %s", self.identifier, step)
+                    self._take(step)
+                if step == only:
+                    return
 
     def receipt(self) -> str:
         """Return how far the dataset is, as JSON."""
         return self.journal.model_dump_json(indent=1)
 
-    def _begin(self) -> Journal:
-        """Go on with the journal of an earlier run, or begin one and take away what belongs to none."""
-        chosen = self.settings
-        journal = Journal(
-            identifier=self.identifier,
-            storage=self.storage.address,
-            staging=self.staging.address,
-            compression=chosen.compression,
-            target_size_mb=chosen.target_size_mb,
-            bagged=now(),
-        )
-        old = read_journal(self.path)
-        if old and old.is_of(journal):
-            return old
-        if old and not old.tagmanifest and old.identifier != self.identifier and old.staging == journal.staging:
-            LOG.info("%s: takes back what was begun of %s", self.identifier, old.identifier)
-            Below(self.staging, old.identifier).remove_all()
-            stored = Below(self.storage, old.identifier)
-            if old.storage == journal.storage and stored.size(TAGMANIFEST) is None:
-                stored.remove_all()
-        return self._adopted(journal)
+    def _take(self, step: str) -> None:
+        action: Callable[[], None] = getattr(self, f"_{step}")
+        LOG.info("%s: %s", self.identifier, step)
+        try:
+            if self.catalogues and self._bag is None and step != "register":
+                self.catalogues.begun(self._known(), step)
+            action()
+        except (InputError, StorageError) as error:
+            fault: Fault = "user" if isinstance(error, InputError) else "system"
+            self._fail(step, fault, str(error))
+            raise
+        if self.journal.fault:
+            self.journal.fault = self.journal.message = ""
+            self._keep()
 
-    def _adopted(self, journal: Journal) -> Journal:
-        """Take up a finished bag of the same files that is in the storage already, to be verified."""
-        if self.stored.size(TAGMANIFEST) is None:
-            return journal
-        bag = read_bag(self.storage, self.identifier)
-        if [block.name for block in bag.blocks] == [block.name for block in self.blocks]:
-            journal.packed = {one.name: Digest(sha256=one.sha256, size=one.size) for one in bag.packed}
-            journal.bagged = bag.bagged
-        return journal
+    def _fail(self, step: str, fault: Fault, message: str) -> None:
+        self.journal.fault, self.journal.message = fault, message
+        LOG.error("%s: %s failed, %s error: %s", self.identifier, step, fault, message)
+        with contextlib.suppress(StorageError):  # the first fault is the one to tell
+            self._keep()
+        if self.catalogues and not self.journal.tagmanifest:
+            self.catalogues.failed(self._known(), step, fault, message)
+
+    def _is_done(self, step: str) -> bool:
+        """Say whether a step is finished, by what is there now."""
+        match step:
+            case "pack":
+                return all(self._is_packed(block.name) for block in self.blocks)
+            case "space":
+                return not self._blocks_left() or self.room.held() >= self._blocks_left()
+            case "move":
+                return not self._blocks_left()
+            case _:
+                return all(packed.name in self.journal.verified for packed in self.packed)
+
+    # the steps
+
+    def _pack(self) -> None:
+        """Pack all blocks that are neither staged nor stored yet; read the files of the others.
+
+        A file that is not as the crate says takes all blocks of the dataset out of the staging area again.
+        """
+        self.staged.clear_leftovers()
+        try:
+            for block in self.blocks:
+                if self._is_packed(block.name):
+                    self._compare(block)
+                    continue
+                LOG.info("%s: packs %s of %d files", self.identifier, block.name, len(block.members))
+                packed = pack(self.folder, self.site, block, self.dataset.mtime, self.staged, block.compression)
+                self.journal.packed[block.name] = Digest(sha256=packed.sha256, size=packed.size)
+                self._keep()
+        except InputError as error:
+            if not self.journal.tagmanifest:
+                self.staged.remove_all()
+                self.journal.packed = {}
+            raise self._changed(error) from None
+
+    def _compare(self, block: Block) -> None:
+        """See that the files of a block are still those that it holds."""
+        paths = [self.folder / member.path for member in block.members]
+        try:
+            found = digests(paths)
+        except OSError as error:
+            raise InputError(f"archive: {error.filename} cannot be read ({error.strerror})") from None
+        for path, member, there in zip(paths, block.members, found, strict=True):
+            if (there.sha256, there.size) != (member.sha256, member.size):
+                raise InputError(
+                    f"archive: {path} changed after it was packed; run the workflow, or `eemt crate`, again"
+                )
+
+    def _space(self) -> None:
+        """See that the storage has room for what is not there yet, and hold that room."""
+        left = self._blocks_left()
+        if left:
+            self.room.take(left + room_for(self.record), self.settings)
+
+    def _move(self) -> None:
+        """Copy the blocks that are not stored yet; each is compared with its checksum on the way."""
+        if not self._blocks_left():
+            return
+        self._unseal()
+        self.stored.clear_leftovers()
+        remove_strangers(self.stored, self.journal.packed)
+        for packed in self.packed:
+            if self._is_stored(packed.name):
+                continue
+            with slot("move", self.settings.moves, self.locks, f"{self.identifier} {packed.name}"):
+                self._copy(packed)
+            self._say_moved(packed.name)
+            self._keep()
+            self.room.keep(self._blocks_left() + room_for(self.record))
+
+    def _verify(self) -> None:
+        """Read each block back from the storage and compare it."""
+        for packed in self.packed:
+            if packed.name in self.journal.verified:
+                continue
+            try:
+                with slot("verify", self.settings.verifies, self.locks, f"{self.identifier} {packed.name}"):
+                    check_block(self.storage, self.identifier, packed)
+            except StorageError as error:
+                if error.kind != "corrupt":
+                    raise
+                self.journal.damaged = sorted({*self.journal.damaged, packed.name})
+                self._keep()
+                raise StorageError("corrupt", f"{error}; the next run packs and copies it anew") from None
+            self.journal.verified[packed.name] = now()
+            self._keep()
+
+    def _register(self) -> None:
+        """Finish the bag, tell the catalogues, and clean what is to be cleaned."""
+        missing = [packed.name for packed in self.packed if not self._is_stored(packed.name)]
+        if missing:
+            self._keep()
+            raise StorageError(
+                "gone", f"archive: {self.stored.address}/{missing[0]} was verified, but is no longer there; run again"
+            )
+        if not self.journal.tagmanifest:
+            self.journal.tagmanifest = self._bag.tagmanifest if self._bag else self._sealed()
+            self._keep()
+            LOG.info("%s: archived in %s", self.identifier, self.storage.address)
+        self.room.keep(0)
+        self._tell_archived()
+        if self.settings.clean_staging:
+            self.staged.remove_all()
+        if self.settings.clean_source and self.journal.registered:
+            remove_source(self.folder, self.dataset.members, self.journal, self.path)
+
+    def _sealed(self) -> str:
+        self._unseal()
+        return seal(self.stored, self.record, self.blocks, self.packed, self.folder, self.journal.bagged)
+
+    def _tell_archived(self) -> None:
+        if self.catalogues is None:
+            return
+        told = self.journal.registered and self.catalogues.know(self.identifier, self.journal.tagmanifest)
+        if not told:
+            self.catalogues.archived(self._known(), self.packed, self.journal.tagmanifest)
+            self.journal.registered = True
+            self._keep()
+
+    def _known(self) -> Known:
+        return Known(self.record, self.blocks, self.storage.address)
+
+    # what is there
+
+    def _new_journal(self) -> Journal:
+        places = {"storage": self.storage.address, "staging": self.staging.address}
+        return Journal(identifier=self.identifier, bagged=now(), **places)
+
+    def _begin(self) -> None:
+        """Go on with the journal of an earlier run, or begin one; take up a bag that is in the storage already."""
+        old = read_journal(self.path)
+        if old and old.is_of(self.identifier, self.storage.address, self.staging.address):
+            self.journal = old
+        elif old:
+            self._take_back(old)
+        self._bag = self._found()
+        if self._bag:
+            self.blocks = list(self._bag.blocks)
+        else:
+            target = int(self.settings.target_size_mb * 1e6)
+            self.blocks = plan_blocks(self.dataset.members, target, self.settings.compression)
+        self.journal.follow(self.blocks)
+        if self._bag:
+            self._take_up(self._bag)
+        self._keep()
+
+    def _take_up(self, bag: Bag) -> None:
+        """Go by the checksums that a finished bag has, but for blocks that are not as these say."""
+        self.journal.bagged = bag.bagged
+        for packed in bag.packed:
+            digest = Digest(sha256=packed.sha256, size=packed.size)
+            if packed.name not in self.journal.damaged and self.journal.packed.get(packed.name) != digest:
+                self.journal.packed[packed.name] = digest
+                self.journal.verified.pop(packed.name, None)
+
+    def _found(self) -> Bag | None:
+        """Return the finished bag that the storage has; one that is damaged is made anew, since the source is there."""
+        try:
+            bag = sealed_bag(self.stored, self.journal.tagmanifest or None)
+        except StorageError as error:
+            if error.kind != "corrupt":
+                raise
+            LOG.warning("%s; it is made anew of %s", error, self.folder)
+            self.journal.unfinish()
+            return None
+        if bag is None and self.journal.tagmanifest:
+            LOG.warning("%s is no longer in %s; it is archived anew", self.identifier, self.storage.address)
+        # of a dataset whose block has gone, all are verified again
+        whole = bag is not None and all(self.stored.size(packed.name) == packed.size for packed in bag.packed)
+        if self.journal.tagmanifest and not whole:
+            self.journal.unfinish()
+        return bag
+
+    def _take_back(self, old: Journal) -> None:
+        """Remove what was begun of another dataset of the site, unless another process has it."""
+        if old.tagmanifest or old.identifier == self.identifier:
+            if old.tagmanifest and not old.registered:
+                LOG.warning(
+                    "%s is in %s, but in no catalogue; `eemt catalogue rebuild` takes it in",
+                    old.identifier,
+                    old.storage,
+                )
+            return
+        LOG.info("%s: takes back what was begun of %s", self.identifier, old.identifier)
+        with held(old.identifier, None, self.locks):
+            if old.staging == self.staging.address:
+                Below(self.staging, old.identifier).remove_all()
+            stored = Below(self.storage, old.identifier)
+            if old.storage == self.storage.address and stored.size(TAGMANIFEST) is None:
+                stored.remove_all()
+            Room(self.storage, old.identifier, self.locks, self.path).keep(0)
 
     def _keep(self) -> None:
         self.journal.write(self.path)
 
-    def _need(self, step: str, done: bool) -> None:
-        if not done:
-            raise InputError(f"archive: {self.identifier}: the step {step} has to be finished first; run it again")
+    def _unseal(self) -> None:
+        """Take the finished bag in the storage for one that is not, as long as not all of it is right."""
+        if self.stored.size(TAGMANIFEST) is None:
+            return
+        LOG.info("%s: is not whole in %s, and is finished anew", self.identifier, self.storage.address)
+        self.journal.unfinish()
+        self._keep()
+        self.stored.remove(TAGMANIFEST)
+        self._bag = None
 
     def _is_packed(self, name: str) -> bool:
         digest = self.journal.packed.get(name)
-        if digest is None:
-            return False
-        if self._is_stored(name, digest) or self.staged.size(name) == digest.size:
-            return True
-        del self.journal.packed[name]
-        return False
+        return digest is not None and (self._is_stored(name) or self.staged.size(name) == digest.size)
 
-    def _is_stored(self, name: str, digest: Digest) -> bool:
-        there = self.stored.size(name) == digest.size
-        if there and name not in self.journal.moved:
-            # copied whole by a run that ended before it could say so; verified like any other
-            self.journal.moved = sorted({*self.journal.moved, name})
+    def _is_stored(self, name: str) -> bool:
+        there = name not in self.journal.damaged and self.stored.size(name) == self.journal.packed[name].size
         if not there:
             self.journal.moved = [other for other in self.journal.moved if other != name]
             self.journal.verified.pop(name, None)
+        elif name not in self.journal.moved:
+            # copied whole by a run that ended before it could say so; verified like any other
+            self._say_moved(name)
         return there
 
-    def _copy(self, name: str, digest: Digest) -> None:
+    def _say_moved(self, name: str) -> None:
+        self.journal.moved = sorted({*self.journal.moved, name})
+        self.journal.damaged = [other for other in self.journal.damaged if other != name]
+
+    def _blocks_left(self) -> int:
+        """Return the bytes of the blocks that are not stored."""
+        return sum(packed.size for packed in self.packed if not self._is_stored(packed.name))
+
+    def _copy(self, packed: Packed) -> None:
+        name = packed.name
         try:
-            self.stored.put(name, _checked(self.staged.read(name), digest), digest.size)
-        except _DifferentError as error:
+            self.stored.put(name, exactly(self.staged.read(name), packed.size, packed.sha256), packed.size)
+        except DifferentError as error:
             self.staged.remove(name)
             del self.journal.packed[name]
             self._keep()
@@ -277,85 +379,30 @@ class Deposit:
                 "removed, and is packed anew by the next run",
             ) from None
 
-    def _write_bag(self) -> str:
-        """Write the bag's own files to the storage, the tag manifest last, and read them back."""
-        packed = [Packed(name, digest.size, digest.sha256) for name, digest in self.journal.packed.items()]
-        with tempfile.TemporaryDirectory(prefix="eemt-bag-") as place:
-            folder = Path(place)
-            write_bag(folder, self.record, self.blocks, packed, self.folder, self.journal.bagged)
-            names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-            for name in [*(name for name in names if name != TAGMANIFEST), TAGMANIFEST]:
-                content = (folder / name).read_bytes()
-                self.stored.put(name, [content], len(content))
-                if b"".join(self.stored.read(name)) != content:
-                    self.stored.remove(name)
-                    raise StorageError(
-                        "corrupt",
-                        f"archive: {self.stored.address}/{name} is not what was written; run again",
-                    )
-            return hashlib.sha256((folder / TAGMANIFEST).read_bytes()).hexdigest()
-
-    def _register(self) -> None:
-        packed = [Packed(name, digest.size, digest.sha256) for name, digest in self.journal.packed.items()]
-        if self.catalogue:
-            self.catalogue.begin(self.record)
-            for one in packed:
-                self.catalogue.block_verified(self.identifier, one)
-            self.catalogue.archived(self.identifier, self.storage.address, self.journal.tagmanifest)
-        if self.scicat:
-            pid = self.scicat.register(self.record, self.blocks)
-            self.scicat.archiving(pid)
-            self.scicat.datablocks(pid, packed)
-            self.scicat.archived(pid)
-
-    def _clean(self) -> None:
-        if self.settings.clean_staging:
-            self.staged.remove_all()
-        if self.settings.clean_source:
-            remove_source(self.folder, self.dataset.members, self.journal, self.path)
-
-    def _changed(self) -> InputError:
+    def _changed(self, first: InputError) -> InputError:
         """Word what of the dataset changed while it was packed."""
         found = differences(self.folder)
-        named = "; ".join(f"{name}: {what}" for name, what in found[:3])
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        if not found:  # it has changed back, or is a tile
+            return first
+        named = "; ".join(f"{name}: {what}" for name, what in found[:NAMED])
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         return InputError(
-            f"archive: {self.folder} is not as its crate says ({named or 'a file changed while it was packed'}{more}); "
-            "nothing of it was kept; run the workflow, or `eemt crate`, again"
+            f"archive: {self.folder} is not as its crate says ({named}{more}); run the workflow, or `eemt crate`, again"
         )
 
-    def _bytes_left(self) -> int:
-        left = sum(digest.size for name, digest in self.journal.packed.items() if not self._is_stored(name, digest))
-        return left + TAG_FILES if left else 0
 
-    def _tell(self, step: str) -> None:
-        states: dict[str, State] = {"pack": "packing", "move": "moving", "verify": "verifying"}
-        LOG.info("%s: %s", self.identifier, step)
-        if self.catalogue and step in states and not self.journal.tagmanifest:
-            self.catalogue.begin(self.record)
-            self.catalogue.state(self.identifier, states[step])
+@contextlib.contextmanager
+def held(identifier: str, journal: Path | None, locks: Path) -> Iterator[None]:
+    """Hold a dataset, and the journal of its site, for this process.
 
-    def _tell_failure(self, step: str, fault: Fault, message: str) -> None:
-        if self.catalogue and not self.journal.tagmanifest:
-            self.catalogue.state(self.identifier, "failed", fault, message)
-            self.catalogue.event(self.identifier, step, "failed", message)
-
-
-class _DifferentError(Exception):
-    """What was copied is not what was packed."""
-
-
-def _checked(pieces: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
-    """Pass on the bytes of a block, unless they are not those that were packed."""
-    total, size = hashlib.sha256(), 0
-    held = b""
-    for piece in pieces:
-        total.update(piece)
-        size += len(piece)
-        # the last piece is kept back until all are known to be right, so that no copy of wrong ones is ever whole
-        if held:
-            yield held
-        held = piece
-    if (size, total.hexdigest()) != (digest.size, digest.sha256):
-        raise _DifferentError(f"{size} bytes, SHA-256 {total.hexdigest()}, instead of {digest.size}, {digest.sha256}")
-    yield held
+    Raises
+    ------
+    InputError
+        When another has one of them.
+    """
+    what = f"{identifier} is being archived"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone(locks / f"dataset-{identifier}", what))
+        if journal:
+            stack.enter_context(alone(journal.with_suffix(".lock"), what))
+        yield

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eemt.archive.blocks import Block
+from eemt.archive.errors import Kind, StorageError
 from eemt.raster import whole_or_nothing
 
 
@@ -26,12 +31,18 @@ class Journal(BaseModel):
     ----------
     identifier : str
         Of the dataset; with another one, another set of files, it begins anew.
-    storage, staging, compression, target_size_mb
-        What the blocks and their places depend on; with others it begins anew.
+    storage, staging : str
+        Addresses of the places; with others it begins anew.
+    plan : str
+        Stands for which files are in which block; with another plan the blocks are packed anew.
+    bagged : str
+        Time that the bag bears.
     packed : dict
-        Blocks in the staging area, by name.
+        Blocks that were packed, by name.
     moved : list of str
         Blocks that were copied to the storage.
+    damaged : list of str
+        Blocks that are in the storage, but were not right when they were read back; they are to be copied again.
     verified : dict
         Blocks that were read back from there and were right, by name the time.
     tagmanifest : str
@@ -47,11 +58,11 @@ class Journal(BaseModel):
     identifier: str
     storage: str
     staging: str
-    compression: str
-    target_size_mb: float
+    plan: str = ""
     bagged: str = ""
     packed: dict[str, Digest] = {}
     moved: list[str] = []
+    damaged: list[str] = []
     verified: dict[str, str] = {}
     tagmanifest: str = ""
     registered: bool = False
@@ -60,17 +71,47 @@ class Journal(BaseModel):
     fault: str = ""
     message: str = ""
 
-    def is_of(self, other: Journal) -> bool:
-        """Whether another one is of the same files, cut the same way, for the same places."""
-        keys = {"identifier", "storage", "staging", "compression", "target_size_mb"}
-        return self.model_dump(include=keys) == other.model_dump(include=keys)
+    def is_of(self, identifier: str, storage: str, staging: str) -> bool:
+        """Whether it is of these files, for these places."""
+        return (self.identifier, self.storage, self.staging) == (identifier, storage, staging)
+
+    def follow(self, blocks: Iterable[Block]) -> None:
+        """Forget what was done of blocks that hold other files than these."""
+        plan = _plan(blocks)
+        if plan != self.plan:
+            self.plan, self.packed, self.moved, self.damaged, self.verified = plan, {}, [], [], {}
+
+    def unfinish(self) -> None:
+        """Take the dataset for one that is not archived yet; all its blocks are to be verified."""
+        self.tagmanifest, self.registered, self.verified = "", False, {}
 
     def write(self, path: Path) -> None:
-        """Write it, whole and durable."""
-        with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
+        """Write it, whole and durable.
+
+        Raises
+        ------
+        StorageError
+            When its disk does not take it.
+        """
+        try:
+            with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Say why a file cannot be written."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    kind: Kind = "full" if full else "denied" if isinstance(error, PermissionError) else "gone"
+    return StorageError(kind, f"archive: {path} cannot be written ({error.strerror or error})")
+
+
+def _plan(blocks: Iterable[Block]) -> str:
+    lines = (f"{block.name}  {member.path}\n" for block in blocks for member in block.members)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def journal_path(work: Path, site: str) -> Path:

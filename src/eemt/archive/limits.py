@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,25 +66,35 @@ def slot(what: str, at_once: int, folder: Path, whose: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone(identifier: str, folder: Path) -> Iterator[None]:
-    """Hold a dataset for this process.
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold something for this process.
+
+    Parameters
+    ----------
+    path : path
+        File that is locked; it is made where absent, and stays.
+    what : str
+        What is being done, for who comes second: `ridge-0a1b2c3d4e5f is being archived`.
 
     Raises
     ------
     InputError
         When another has it.
     """
-    path = folder / f"dataset-{identifier}"
     with contextlib.ExitStack() as held:
-        if not _take(path, held, f"process {os.getpid()}"):
+        if not _take(path, held, f"process {os.getpid()} on {platform.node()}"):
             owner = path.read_text(encoding="utf-8").strip() or "another process"
-            raise InputError(f"archive: {identifier} is being archived by {owner} already; wait for it")
+            raise InputError(f"archive: {what} by {owner} already; wait for it")
         yield
 
 
 def _take(path: Path, held: contextlib.ExitStack, owner: str = "") -> bool:
     """Lock a file until the end of `held`, if nobody has it."""
-    file: IO[str] = path.open("a+", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file: IO[str] = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"archive.locks: {path} cannot be written ({error.strerror}); name another folder") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

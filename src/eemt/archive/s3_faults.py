@@ -93,7 +93,10 @@ def fault_of(error: Exception, endpoint: str) -> Fault:
         )
     if isinstance(error, exceptions.FlexibleChecksumError):
         return Fault("corrupt", "its bytes do not have the checksum that the server keeps of it")
-    if isinstance(error, exceptions.SSLError):
+    # other faults of TLS are those of a connection that breaks
+    if isinstance(error, exceptions.SSLError) and re.search(
+        "CERTIFICATE_VERIFY|WRONG_VERSION|doesn't match", str(error)
+    ):
         return Fault("gone", f"no safe connection to {server}: its certificate cannot be checked, or it speaks no TLS")
     if isinstance(
         error, (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError, OSError)

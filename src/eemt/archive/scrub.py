@@ -19,7 +19,8 @@ import zstandard
 from eemt.archive.areas import Area
 from eemt.archive.bag import BLOCKS, MANIFEST, TAGMANIFEST
 from eemt.archive.blocks import Block, Member, Packed, block_size
-from eemt.archive.catalogue import BlockEntry, Catalogue, Entry
+from eemt.archive.catalogue import Catalogue
+from eemt.archive.entries import BlockEntry, Entry
 from eemt.archive.errors import StorageError
 from eemt.verification import Digest
 
@@ -126,13 +127,14 @@ def _look(catalogue: Catalogue, area: Area, entry: Entry, chosen: Collection[Blo
         catalogue.scrubbed(name, [faults[0].what], f"nothing of it is in {area.address}")
         return Found(name, 0, len(known), 0, tuple(faults))
     tags = _read_tags(area, entry, there, known)
+    wanted = {block.name for block in chosen}
     of_blocks: list[Fault] = []
     total = 0
     for block in known:
         packed = Packed(block.name, block.size, block.sha256)
         if block.name not in there:
             found, size = [Fault(name, block.name, None, "is missing")], 0
-        elif block in chosen:
+        elif block.name in wanted:
             found, size = _block_faults(area, entry, packed, tags.files)
         else:
             continue
@@ -142,7 +144,7 @@ def _look(catalogue: Catalogue, area: Area, entry: Entry, chosen: Collection[Blo
         else:
             catalogue.block_verified(name, packed)
         of_blocks += found
-    read = sum(block.name in there for block in known if block in chosen)
+    read = sum(block.name in there for block in known if block.name in wanted)
     said = f"{read} of {len(known)} blocks and {tags.read} tag files read, {total} bytes"
     catalogue.scrubbed(name, [": ".join(filter(None, fault[1:])) for fault in tags.faults], said)
     return Found(name, read, len(known), total, (*tags.faults, *of_blocks))
@@ -167,7 +169,9 @@ def _read_tags(area: Area, entry: Entry, there: Collection[str], known: Sequence
         return content
 
     seal = read(TAGMANIFEST)
-    if seal is not None and (sha256 := _sha256(seal)) != entry.tagmanifest_sha256:
+    sealed = seal is not None and _sha256(seal) == entry.tagmanifest_sha256
+    if seal is not None and not sealed:
+        sha256 = _sha256(seal)
         wrong(TAGMANIFEST, f"its SHA-256 is {sha256} instead of {entry.tagmanifest_sha256}, as the catalogue remembers")
     listed = _sums(seal or b"")
     files = None
@@ -178,7 +182,7 @@ def _read_tags(area: Area, entry: Entry, there: Collection[str], known: Sequence
         if (sha256 := _sha256(content)) != wanted:
             wrong(file, f"its SHA-256 is {sha256} instead of {wanted}, as {TAGMANIFEST} says")
         elif file == BLOCKS:
-            files = content
+            files = content if sealed else None
         elif file == MANIFEST:
             named = _sums(content)
             for block in known:

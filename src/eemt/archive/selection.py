@@ -57,7 +57,7 @@ class Selection:
         if not found:
             asked = {"product": self.products, "year": self.years, "tile": self.tiles}
             words = ", ".join(f"{kind} {' or '.join(values)}" for kind, values in asked.items() if values)
-            raise InputError(f"retrieve: the dataset has no file of {words}; `eemt catalogue show --files` lists them")
+            raise InputError(f"retrieve: the dataset has no file of {words}; metadata/blocks.csv in its bag lists all")
         return found
 
 

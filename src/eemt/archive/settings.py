@@ -22,8 +22,8 @@ def archive_settings(args: argparse.Namespace) -> ArchiveSettings:
     Parameters
     ----------
     args : namespace
-        With `settings`, JSON or None; else with `config`, a path or None for the config file of this folder, if there is
-        one; and the attributes of `ArchiveSettings` that were given as options.
+        With `settings`, JSON or None; else with `config`, a path or None for the config file of this folder, if there
+        is one; and the attributes of `ArchiveSettings` that were given as options.
 
     Raises
     ------

@@ -12,7 +12,8 @@ from functools import cache, partial
 from typing import Any
 
 from eemt.archive.areas import Area, open_area
-from eemt.archive.catalogue import Catalogue, Entry, open_catalogue
+from eemt.archive.catalogue import Catalogue, open_catalogue
+from eemt.archive.entries import Entry
 from eemt.archive.limits import locks_folder, slot
 from eemt.archive.scrub import Found, sample, scrub
 from eemt.archive.search import has, read_box, read_parameter, read_years
