@@ -20,6 +20,7 @@ import bagit
 from archive.bags import FinishedSite, write
 from eemt.archive.bag import TAGMANIFEST
 from eemt.archive.catalogue import Entry, open_catalogue
+from eemt.inventory import CRATE, site_files
 from eemt.verification import digest
 from sites import ROOT
 
@@ -37,14 +38,8 @@ def with_large_file(site: FinishedSite) -> FinishedSite:
 
 def contents(folder: Path) -> dict[str, str]:
     """Return the checksums of all files that are archived of a site: all but tiles, inputs and hidden ones."""
-    left_out = {"eemt", "tiles", "inputs"}
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    names = {path: path.relative_to(folder) for path in paths}
-    return {
-        names[path].as_posix(): digest(path).sha256
-        for path in paths
-        if not left_out & {*names[path].parts} and not path.name.startswith(".")
-    }
+    names = [*site_files(folder), *([CRATE] if (folder / CRATE).exists() else [])]
+    return {name: digest(folder / name).sha256 for name in names}
 
 
 @dataclass
@@ -249,7 +244,8 @@ class Kennel:
 
 @contextmanager
 def running_kennel() -> Iterator[Kennel]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    paths = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": paths}
     command = [sys.executable, "-m", "archive.stopping"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

@@ -58,40 +58,37 @@ def _install(what: str, words: str, stop: Callable[[], None]) -> None:
     """Stop at the first call of its kind that has these words in it."""
     from eemt.archive import catalogues, cleaning, limits
     from eemt.archive.folder import FolderArea
+    from eemt.archive.s3 import S3Area
 
-    put, read, remove = FolderArea.put, FolderArea.read, FolderArea.remove
+    kind: Any = S3Area if words.startswith("s3:") else FolderArea
+    put, read, remove = kind.put, kind.read, kind.remove
 
     def meant(area: Any, name: str) -> bool:
         return words in f"{area.address}/{name}"
 
     def in_two(pieces: Iterable[bytes]) -> Iterator[bytes]:
         for number, piece in enumerate(pieces):
-            if number:
+            if number == after:
                 stop()
             yield piece
 
+    after = 20 if kind is S3Area else 1  # pieces; of a larger file than fits into one part of an upload
     match what:
         case "before put":
-            FolderArea.put = lambda area, name, *rest: (  # type: ignore[method-assign]
-                stop() if meant(area, name) else put(area, name, *rest)
-            )
+            kind.put = lambda area, name, *rest: stop() if meant(area, name) else put(area, name, *rest)
         case "in put":
-            FolderArea.put = lambda area, name, pieces, size: put(  # type: ignore[method-assign]
+            kind.put = lambda area, name, pieces, size: put(
                 area, name, in_two(pieces) if meant(area, name) else pieces, size
             )
         case "after put":
-            FolderArea.put = lambda area, name, *rest: (  # type: ignore[method-assign]
+            kind.put = lambda area, name, *rest: (
                 put(area, name, *rest),
                 stop() if meant(area, name) else None,
             )[0]
         case "in read":
-            FolderArea.read = lambda area, name: (  # type: ignore[method-assign]
-                in_two(read(area, name)) if meant(area, name) else read(area, name)
-            )
+            kind.read = lambda area, name: in_two(read(area, name)) if meant(area, name) else read(area, name)
         case "before remove":
-            FolderArea.remove = lambda area, name: (  # type: ignore[method-assign]
-                stop() if meant(area, name) else remove(area, name)
-            )
+            kind.remove = lambda area, name: stop() if meant(area, name) else remove(area, name)
         case "before telling":
             catalogues.Catalogues.archived = lambda *_: stop()  # type: ignore[method-assign]
         case "after telling":

@@ -222,6 +222,13 @@ def test_the_room_of_a_folder_is_that_of_its_file_system(area: areas.Area, tmp_p
     assert 0 < space.free <= space.total
 
 
+def test_what_is_used_is_the_bytes_of_all_files(area: areas.Area) -> None:
+    assert area.used() == 0
+    area.put("set/data/0001.tar", [b"12345"], 5)
+    area.put("set/a", [b"123"], 3)
+    assert area.used() == 8
+
+
 def test_a_folder_has_no_links(area: areas.Area) -> None:
     area.put("a", [b"x"], 1)
     assert area.link("a", 60) is None

@@ -32,9 +32,10 @@ from eemt.archive.bag import (
     read_bag,
     write_bag,
 )
-from eemt.archive.blocks import plan_blocks, unpack
+from eemt.archive.blocks import plan_blocks
 from eemt.archive.errors import StorageError
 from eemt.archive.record import describe
+from eemt.archive.unpacking import unpack
 from eemt.config import Site
 from eemt.errors import InputError
 from eemt.inventory import CRATE

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from archive.bags import write
 from eemt.archive import blocks
 from eemt.archive.areas import open_area
-from eemt.archive.blocks import Block, Member, block_size, check_path, pack, plan_blocks, stream, unpack
+from eemt.archive.blocks import Block, Member, block_size, check_path, pack, plan_blocks, stream
 from eemt.archive.errors import StorageError
+from eemt.archive.unpacking import unpack
 from eemt.errors import InputError
 
 MTIME = 1_700_000_000

@@ -273,6 +273,16 @@ def test_a_damaged_catalogue_hinders_nobody_from_his_data(flow: Flow, site: Fini
     assert contents(flow.place / "retrieved" / "ridge") == contents(site.folder)
 
 
+def test_a_scicat_that_cannot_be_used_hinders_nobody_from_his_data(
+    flow: Flow, site: FinishedSite, archived: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EEMT_SCICAT_TOKEN", "EEMT_SCICAT_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = flow.retrieve(archived, scicat="https://scicat.example.org", contact="maps@example.org")
+    assert code == 0 and "SciCat could not be told: archive.scicat: there is no token" in err
+    assert contents(flow.place / "retrieved" / "ridge") == contents(site.folder)
+
+
 def test_several_are_brought_at_one_call(flow: Flow, site: FinishedSite, archived: str, tmp_path: Path) -> None:
     valley = make_site(tmp_path / "more" / "valley")
     _, said, _ = flow.archive(FinishedSite(valley.folder, valley.settings, "valley"))

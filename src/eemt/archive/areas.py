@@ -78,6 +78,9 @@ class Area(Protocol):
     def space(self) -> Space | None:
         """Return the room that there is, or None where the place does not tell."""
 
+    def used(self) -> int:
+        """Return the bytes of all files, for places that do not tell their room; it may take a while."""
+
     def link(self, name: str, seconds: int) -> str | None:
         """Return an address that anyone may read the file by for some seconds, or None where there is none."""
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import bagit
 from pydantic import ValidationError
@@ -27,9 +27,11 @@ from eemt.archive.blocks import Block, Member, Packed, check_path
 from eemt.archive.compression import unwritable
 from eemt.archive.dataset import identify
 from eemt.archive.errors import StorageError
-from eemt.archive.record import Record, collection, datacite
 from eemt.errors import InputError
 from eemt.inventory import CRATE
+
+if TYPE_CHECKING:
+    from eemt.archive.record import Record
 
 BAGIT = "bagit.txt"
 INFO = "bag-info.txt"
@@ -173,6 +175,8 @@ def _crate(source: Path, blocks: Sequence[Block]) -> bytes:
 
 def _contents(record: Record, blocks: Sequence[Block], packed: Sequence[Packed], crate: bytes) -> dict[str, bytes]:
     """Return what stands in the tag files, but for those that bagit writes."""
+    from eemt.archive.record import collection, datacite  # loads xarray and Matplotlib, of no use to most commands
+
     files = [(member, block.name) for block in blocks for member in block.members]
     counts = {block.name: len(block.members) for block in blocks}
     texts = {
@@ -356,6 +360,8 @@ def _understood(place: str, name: str) -> Iterator[None]:
 
 def _understand(place: str, identifier: str, contents: Mapping[str, bytes]) -> Bag:
     """Make a bag of its files' contents, which must agree with one another."""
+    from eemt.archive.record import Record
+
     with _understood(place, RECORD):
         record = Record.model_validate_json(contents[RECORD])
         if record.identifier != identifier:

@@ -56,6 +56,10 @@ class Below:
         """Return the space of the whole area."""
         return self.area.space()
 
+    def used(self) -> int:
+        """Return the bytes of all files of the whole area."""
+        return self.area.used()
+
     def link(self, name: str, seconds: int) -> str | None:
         """Return an address at which a file can be had for some time, where there is one."""
         return self.area.link(self._inside(name), seconds)

@@ -10,15 +10,17 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eemt.archive.blocks import Block, Packed
-from eemt.archive.catalogue import Catalogue, Entry, Fault, State, open_catalogue
 from eemt.archive.errors import StorageError
-from eemt.archive.record import Record
 from eemt.archive.scicat import Scicat, open_scicat
 from eemt.config import ArchiveSettings
 from eemt.errors import InputError
+
+if TYPE_CHECKING:
+    from eemt.archive.catalogue import Catalogue, Entry, Fault, State
+    from eemt.archive.record import Record
 
 LOG = logging.getLogger(__name__)
 OURS, SCICAT = "the catalogue", "SciCat"
@@ -73,6 +75,8 @@ class Catalogues:
             When it cannot be.
         """
         if self._catalogue is None:
+            from eemt.archive.catalogue import open_catalogue  # loads SQLAlchemy, which single steps do not need
+
             self._catalogue = open_catalogue(self._settings.catalogue)
         return self._catalogue
 
@@ -181,13 +185,13 @@ class Catalogues:
     def retrieved(self, identifier: str, place: str) -> None:
         """Say that a dataset was brought back, and where it is."""
         self._tell(OURS, lambda: self._note(identifier, "done", place), whatever=True)
-        if self.scicat and identifier in self._pids:
+        if identifier in self._pids and self.scicat:
             self._tell(SCICAT, partial(self.scicat.retrieved, self._pids[identifier]), whatever=True)
 
     def retrieval_failed(self, identifier: str, message: str) -> None:
         """Say that a dataset could not be brought back, and why."""
         self._tell(OURS, lambda: self._note(identifier, "failed", message), whatever=True)
-        if self.scicat and identifier in self._pids:
+        if identifier in self._pids and self.scicat:
             self._tell(SCICAT, partial(self.scicat.retrieval_failed, self._pids[identifier], message), whatever=True)
 
     def _begin(self, known: Known) -> None:

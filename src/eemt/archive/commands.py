@@ -20,7 +20,12 @@ def _archive(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--work", type=Path, default=Path("archive"), metavar="DIR", help="folder of the journals (default: archive)"
     )
-    command.add_argument("--only", choices=STEPS, metavar="STEP", help=f"take one step alone: {', '.join(STEPS)}")
+    command.add_argument(
+        "--only",
+        choices=STEPS,
+        metavar="STEP",
+        help=f"take one step, and those before it that are not finished: {', '.join(STEPS)}",
+    )
     command.add_argument("--receipt", type=Path, metavar="FILE", help="also write how far it is, as JSON")
 
 

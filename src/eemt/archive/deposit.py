@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eemt.archive.bag import TAGMANIFEST, Bag, check_block
 from eemt.archive.below import Below
 from eemt.archive.blocks import Block, Packed, pack, plan_blocks
-from eemt.archive.catalogue import Fault
 from eemt.archive.catalogues import Catalogues, Known
 from eemt.archive.cleaning import remove_source
 from eemt.archive.dataset import Dataset, land
@@ -23,7 +24,6 @@ from eemt.archive.errors import StorageError
 from eemt.archive.exact import DifferentError, exactly
 from eemt.archive.journal import Digest, Journal, journal_path, read_journal
 from eemt.archive.limits import alone, locks_folder, slot
-from eemt.archive.record import Record, describe
 from eemt.archive.room import Room
 from eemt.archive.sealing import remove_strangers, room_for, seal, sealed_bag
 from eemt.archive.settings import open_staging, open_storage
@@ -31,6 +31,10 @@ from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 from eemt.provenance import now
 from eemt.verification import differences, digests
+
+if TYPE_CHECKING:
+    from eemt.archive.catalogue import Fault
+    from eemt.archive.record import Record
 
 LOG = logging.getLogger(__name__)
 STEPS = ("pack", "space", "move", "verify", "register")
@@ -77,11 +81,23 @@ class Deposit:
         self.dataset: Dataset = land(folder, site, settings.tiles)
         self.identifier = self.dataset.identifier
         self.stored, self.staged = Below(self.storage, self.identifier), Below(self.staging, self.identifier)
-        self.record: Record = describe(self.dataset, settings)
         self.room = Room(self.storage, self.identifier, self.locks, self.path)
         self.blocks: list[Block] = []
         self.journal = self._new_journal()
         self._bag: Bag | None = None  # the finished one in the storage
+
+    @cached_property
+    def record(self) -> Record:
+        """What is known of the dataset; only catalogues and the bag ask for it.
+
+        Raises
+        ------
+        InputError
+            When crate or rasters cannot be understood.
+        """
+        from eemt.archive.record import describe  # loads xarray and Matplotlib, which most steps do not need
+
+        return describe(self.dataset, self.settings)
 
     @property
     def packed(self) -> list[Packed]:
@@ -190,7 +206,7 @@ class Deposit:
         """See that the storage has room for what is not there yet, and hold that room."""
         left = self._blocks_left()
         if left:
-            self.room.take(left + room_for(self.record), self.settings)
+            self.room.take(left + room_for(self.dataset), self.settings)
 
     def _move(self) -> None:
         """Copy the blocks that are not stored yet; each is compared with its checksum on the way."""
@@ -206,7 +222,7 @@ class Deposit:
                 self._copy(packed)
             self._say_moved(packed.name)
             self._keep()
-            self.room.keep(self._blocks_left() + room_for(self.record))
+            self.room.keep(self._blocks_left() + room_for(self.dataset))
 
     def _verify(self) -> None:
         """Read each block back from the storage and compare it."""

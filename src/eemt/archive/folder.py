@@ -212,6 +212,10 @@ class FolderArea:
             found = os.statvfs(self.root)
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
+    def used(self) -> int:
+        """Return the bytes of all files; see `Area`."""
+        return sum(self.size(name) or 0 for name in self.names())
+
     def link(self, name: str, seconds: int) -> str | None:  # noqa: ARG002
         """Return None: a folder has no addresses that expire."""
         check_name(name, self.address)

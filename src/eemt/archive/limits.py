@@ -92,7 +92,7 @@ def _take(path: Path, held: contextlib.ExitStack, owner: str = "") -> bool:
     """Lock a file until the end of `held`, if nobody has it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file: IO[str] = path.open("a+", encoding="utf-8")
+        file: IO[bytes] = path.open("a+b", buffering=0)
     except OSError as error:
         raise InputError(f"archive.locks: {path} cannot be written ({error.strerror}); name another folder") from None
     try:
@@ -102,7 +102,7 @@ def _take(path: Path, held: contextlib.ExitStack, owner: str = "") -> bool:
         return False
     held.callback(file.close)
     if owner:
-        file.truncate(0)
-        file.write(owner)
-        file.flush()
+        with contextlib.suppress(OSError):  # it is for people; the lock holds on a full disk too
+            file.truncate(0)
+            file.write(owner.encode())
     return True

@@ -179,7 +179,13 @@ class RcloneArea:
         """Return the names of the files; see `Area`."""
         return sorted(name for name in self._files(prefix) if not is_unfinished(name))
 
-    def _files(self, prefix: str) -> list[str]:
+    def used(self) -> int:
+        """Return the bytes of all files; see `Area`."""
+        # some remotes do not know the size of a file, and say less than zero
+        return sum(max(size, 0) for size in self._files("").values())
+
+    def _files(self, prefix: str) -> dict[str, int]:
+        """Return the sizes of files whose names begin with a prefix, by name."""
         check_prefix(prefix, self.address)
         self._make_ready()
         folder = prefix.rpartition("/")[0]
@@ -187,11 +193,11 @@ class RcloneArea:
         try:
             answer = _patiently(lambda: self._run(folder, *words))
         except _AbsentError:
-            return []
+            return {}
         inside = f"{folder}/" if folder else ""
-        found = [f"{inside}{entry['Path']}" for entry in _parsed(answer, list)]
+        found = {f"{inside}{entry['Path']}": int(entry["Size"]) for entry in _parsed(answer, list)}
         # what is unfinished has another name than what it is to become
-        return [name for name in found if name.startswith(prefix) or is_unfinished(name)]
+        return {name: size for name, size in found.items() if name.startswith(prefix) or is_unfinished(name)}
 
     def remove(self, name: str) -> None:
         """Remove a file; see `Area`."""

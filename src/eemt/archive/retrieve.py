@@ -13,12 +13,13 @@ from pathlib import Path
 from eemt.archive.areas import Area
 from eemt.archive.bag import Bag
 from eemt.archive.below import Below
-from eemt.archive.blocks import Member, Packed, unpack
+from eemt.archive.blocks import Member, Packed
 from eemt.archive.errors import StorageError
 from eemt.archive.exact import DifferentError, exactly
 from eemt.archive.journal import unwritable
 from eemt.archive.limits import alone, locks_folder, slot
 from eemt.archive.selection import Selection
+from eemt.archive.unpacking import unpack
 from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 from eemt.verification import digest

@@ -139,14 +139,21 @@ class S3Area:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of objects; see `Area`."""
+        return sorted(key.removeprefix(self._prefix) for key, _ in self._objects(prefix) if not key.endswith("/"))
+
+    def used(self) -> int:
+        """Return the bytes of all objects; see `Area`."""
+        return sum(size for _, size in self._objects(""))
+
+    def _objects(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the keys and sizes of objects whose names begin with a prefix."""
         start = self._prefix + check_prefix(prefix, self.address)
-        found: list[str] = []
         more: dict[str, str] = {}
         while True:
             page = self.ask("", self._client.list_objects_v2, Prefix=start, **more)
-            found += [item["Key"] for item in page.get("Contents", ()) if not item["Key"].endswith("/")]
+            yield from ((item["Key"], int(item["Size"])) for item in page.get("Contents", ()))
             if not page.get("IsTruncated"):
-                return sorted(key.removeprefix(self._prefix) for key in found)
+                return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def remove(self, name: str) -> None:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eemt.archive.bag import TAG_FILES, TAGMANIFEST, Bag, read_bag, write_bag
 from eemt.archive.below import Below
 from eemt.archive.blocks import Block, Packed
+from eemt.archive.dataset import Dataset
 from eemt.archive.errors import StorageError
 from eemt.archive.journal import unwritable
-from eemt.archive.record import Record
+
+if TYPE_CHECKING:
+    from eemt.archive.record import Record
 
 BYTES = 200_000  # of a bag's own files, and
 BYTES_OF_FILE = 700  # for each of its files, in tables, checksums and crate; about three times what was found
 
 
-def room_for(record: Record) -> int:
+def room_for(dataset: Dataset) -> int:
     """Return about how many bytes a bag's own files take, rather too many."""
-    return BYTES + BYTES_OF_FILE * record.files
+    return BYTES + BYTES_OF_FILE * len(dataset.members)
 
 
 def sealed_bag(stored: Below, tagmanifest: str | None) -> Bag | None:
