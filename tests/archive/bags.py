@@ -26,6 +26,7 @@ from eemt.raster import write_geotiff
 GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 12, 10)
 WRITTEN = 1_700_000_000  # s since 1970: 2023-11-14T22:13:20+00:00
 SITE = "ridge"
+LARGE = 2_500_000  # bytes, three pieces of a block
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,14 @@ def make_site(folder: Path, changes: dict[str, dict[str, Any]] | None = None) ->
     made = FinishedSite(folder, settings)
     made.describe()
     return made
+
+
+def with_large_file(site: FinishedSite) -> FinishedSite:
+    """Add a file of several pieces, which makes a block of its own, and make the crate anew."""
+    content = b"".join(number.to_bytes(4, "big") for number in range(LARGE // 4))
+    write(site.folder / "stack.nc", content)
+    site.describe()
+    return site
 
 
 def write(path: Path, content: bytes) -> Member:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from archive.bags import SITE, WRITTEN, FinishedSite, Stored, make_site, store
+from archive.bags import SITE, WRITTEN, FinishedSite, Stored, make_site, store, with_large_file
 
 
 @pytest.fixture(autouse=True)
@@ -16,10 +17,29 @@ def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(WRITTEN))
 
 
+@pytest.fixture(scope="session")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedSite]:
+    """Finished sites that tests get copies of, which are sooner made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", str(WRITTEN))
+        small, large = (make_site(tmp_path_factory.mktemp(name) / SITE) for name in ("small", "large"))
+        return {"small": small, "large": with_large_file(large)}
+
+
+def _copied(pattern: FinishedSite, place: Path) -> FinishedSite:
+    return FinishedSite(shutil.copytree(pattern.folder, place / "results" / SITE), pattern.settings)
+
+
 @pytest.fixture
-def finished_site(tmp_path: Path) -> FinishedSite:
+def finished_site(patterns: dict[str, FinishedSite], tmp_path: Path) -> FinishedSite:
     """A finished site named ridge, of 13 maps and tables, with crate; tests may change it."""
-    return make_site(tmp_path / "results" / SITE)
+    return _copied(patterns["small"], tmp_path)
+
+
+@pytest.fixture
+def large_site(patterns: dict[str, FinishedSite], tmp_path: Path) -> FinishedSite:
+    """The same with a file of several pieces."""
+    return _copied(patterns["large"], tmp_path)
 
 
 @pytest.fixture

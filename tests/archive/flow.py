@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import bagit
 
-from archive.bags import FinishedSite, write
+from archive.bags import FinishedSite
 from eemt.archive.bag import TAGMANIFEST
 from eemt.archive.catalogue import Entry, open_catalogue
 from eemt.inventory import CRATE, site_files
@@ -25,15 +25,6 @@ from eemt.verification import digest
 from sites import ROOT
 
 Call = Callable[..., tuple[int, str, str]]
-LARGE = 2_500_000  # bytes, three pieces of a block
-
-
-def with_large_file(site: FinishedSite) -> FinishedSite:
-    """Add a file of several pieces, which makes a block of its own, and make the crate anew."""
-    content = b"".join(number.to_bytes(4, "big") for number in range(LARGE // 4))
-    write(site.folder / "stack.nc", content)
-    site.describe()
-    return site
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from archive import scicat_server
-from archive.bags import FinishedSite, make_site, write
-from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel, with_large_file
+from archive.bags import FinishedSite, make_site, with_large_file, write
+from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel
 from archive.scicat_server import SciCat
 from eemt.archive.bag import TAGMANIFEST
 from eemt.archive.deposit import STEPS
@@ -37,8 +37,8 @@ def flow(tmp_path: Path, call: Call) -> Flow:
 
 
 @pytest.fixture
-def site(finished_site: FinishedSite) -> FinishedSite:
-    return with_large_file(finished_site)
+def site(large_site: FinishedSite) -> FinishedSite:
+    return large_site
 
 
 KILLED = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.bags import FinishedSite, make_site
-from archive.flow import Call, Flow, Kennel, contents, most_at_once, running_kennel, spans, with_large_file
+from archive.bags import FinishedSite, make_site, with_large_file
+from archive.flow import Call, Flow, Kennel, contents, most_at_once, running_kennel, spans
 from eemt.archive.limits import alone, locks_folder, slot
 from eemt.errors import InputError
 
@@ -104,7 +104,7 @@ def test_different_things_have_their_own_places(tmp_path: Path) -> None:
 
 def test_what_is_held_alone_says_by_whom(tmp_path: Path) -> None:
     def hold() -> AbstractContextManager[None]:
-        return alone(tmp_path / "folder" / "lock", "ridge-1 is being archived")
+        return alone(tmp_path / "lock", "ridge-1 is being archived")
 
     told = r"ridge-1 is being archived by process \d+ on .+ already; wait for it"
     with hold(), pytest.raises(InputError, match=told), hold():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from archive.bags import FinishedSite, make_site, store, write
-from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel, with_large_file
+from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel
 from eemt.archive.areas import open_area
 from eemt.archive.bag import TAGMANIFEST, read_bag
 from eemt.archive.errors import StorageError
@@ -39,8 +39,8 @@ def flow(tmp_path: Path, call: Call) -> Flow:
 
 
 @pytest.fixture
-def site(finished_site: FinishedSite) -> FinishedSite:
-    return with_large_file(finished_site)
+def site(large_site: FinishedSite) -> FinishedSite:
+    return large_site
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.bags import FinishedSite, make_site, write
-from archive.flow import Call, Flow, Kennel, contents, running_kennel, with_large_file
+from archive.bags import FinishedSite, make_site, with_large_file, write
+from archive.flow import Call, Flow, Kennel, contents, running_kennel
 from eemt.archive.areas import Space
 from eemt.archive.errors import StorageError
 from eemt.archive.journal import Journal

@@ -8,6 +8,7 @@ block has been read back from the storage and catalogues know it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -420,5 +421,7 @@ def held(identifier: str, journal: Path | None, locks: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone(locks / f"dataset-{identifier}", what))
         if journal:
-            stack.enter_context(alone(journal.with_suffix(".lock"), what))
+            # by its name, not beside it: not every file system of a cluster keeps locks
+            name = hashlib.sha256(str(journal.absolute()).encode()).hexdigest()[:16]
+            stack.enter_context(alone(locks / f"journal-{name}", what))
         yield

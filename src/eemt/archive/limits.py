@@ -91,7 +91,6 @@ def alone(path: Path, what: str) -> Iterator[None]:
 def _take(path: Path, held: contextlib.ExitStack, owner: str = "") -> bool:
     """Lock a file until the end of `held`, if nobody has it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         file: IO[bytes] = path.open("a+b", buffering=0)
     except OSError as error:
         raise InputError(f"archive.locks: {path} cannot be written ({error.strerror}); name another folder") from None
@@ -100,6 +99,9 @@ def _take(path: Path, held: contextlib.ExitStack, owner: str = "") -> bool:
     except BlockingIOError:
         file.close()
         return False
+    except OSError as error:
+        file.close()
+        raise InputError(f"archive.locks: {path} cannot be locked ({error.strerror}); name another folder") from None
     held.callback(file.close)
     if owner:
         with contextlib.suppress(OSError):  # it is for people; the lock holds on a full disk too
