@@ -14,24 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from archive.writers import KILLED_WRITER
 from eemt.archive import areas
 from eemt.archive.areas import PIECE, Waiting, counted, open_area, patience
 from eemt.archive.errors import StorageError
 from eemt.errors import InputError
 
 NAMES_THAT_LEAD_OUT = ("", "../a", "a/../b", "/etc/passwd", "a//b", "./a", "a/", "a\\b", "a\nb", "a\x00b", "..")
-KILLED_WRITER = """
-import sys, time
-from eemt.archive.areas import open_area
-
-def pieces():
-    for _ in range(40):
-        yield bytes(1 << 20)
-    print("half", flush=True)
-    time.sleep(600)
-
-open_area(sys.argv[1]).put("set/data/0001.tar", pieces(), 80 << 20)
-"""
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 STATE = Path(os.environ.get("BED") or "/var/tmp/eemt-beds")
@@ -55,8 +55,3 @@ PROBES: dict[str, Probe] = {
     "faketime": faketime,
     "tmpfs": tmpfs,
 }
-
-
-def required() -> Sequence[str]:
-    """Return the beds that must be there, by `EEMT_REQUIRE_BEDS=s3,rclone`, else none; others know more."""
-    return [name.strip() for name in os.environ.get("EEMT_REQUIRE_BEDS", "").split(",") if name.strip()]

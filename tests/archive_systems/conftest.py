@@ -17,8 +17,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archive_systems.beds import PROBES, WEED, required
-from executors.beds import asker
+from archive_systems.beds import PROBES, WEED
+from executors.beds import asker, named
 
 START = 60  # seconds
 # of servers that nobody outside this machine can reach
@@ -30,7 +30,7 @@ PARTS = ("master", "volume", "filer", "s3")
 @pytest.fixture(scope="session")
 def require() -> Callable[..., None]:
     """Ask for a system: skip with what is missing, or fail where `EEMT_REQUIRE_BEDS` says that it must be there."""
-    return asker(PROBES, required)
+    return asker(PROBES, named)
 
 
 @dataclass

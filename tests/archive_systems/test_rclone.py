@@ -16,24 +16,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from archive.writers import KILLED_WRITER
 from archive_systems.conftest import ACCESS_KEY, SECRET_KEY, Store, free_ports
 from eemt.archive.areas import PIECE, Area, open_area
 from eemt.archive.errors import StorageError
 from eemt.errors import InputError
 
 WEBDAV_PASSWORD = "not-to-be-told-0816"
-KILLED_WRITER = """
-import sys, time
-from eemt.archive.areas import open_area
-
-def pieces():
-    for _ in range(20):
-        yield bytes(1 << 20)
-    print("half", flush=True)
-    time.sleep(600)
-
-open_area(sys.argv[1]).put("set/data/0001.tar", pieces(), 40 << 20)
-"""
 
 
 @dataclass

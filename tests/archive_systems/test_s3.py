@@ -19,24 +19,13 @@ from pathlib import Path
 
 import pytest
 
+from archive.writers import KILLED_WRITER
 from archive_systems.conftest import ACCESS_KEY, SECRET_KEY, Store
 from eemt.archive.areas import PIECE, Area, open_area
 from eemt.archive.errors import StorageError
 from eemt.archive.s3 import PART
 from eemt.errors import InputError
 
-KILLED_WRITER = """
-import sys, time
-from eemt.archive.areas import open_area
-
-def pieces():
-    for _ in range(40):
-        yield bytes(1 << 20)
-    print("half", flush=True)
-    time.sleep(600)
-
-open_area(sys.argv[1]).put("set/data/0001.tar", pieces(), 80 << 20)
-"""
 LARGE_WRITER = """
 import hashlib, resource, sys
 from eemt.archive.areas import open_area

@@ -131,9 +131,14 @@ def asker(probes: Mapping[str, Probe], required: Callable[[], Sequence[str]]) ->
     return ask
 
 
-def required() -> Sequence[str]:
+def named() -> list[str]:
     """Return the beds that must be there, by `EEMT_REQUIRE_BEDS=docker,apptainer`, else none."""
-    names = [name.strip() for name in os.environ.get("EEMT_REQUIRE_BEDS", "").split(",") if name.strip()]
+    return [name.strip() for name in os.environ.get("EEMT_REQUIRE_BEDS", "").split(",") if name.strip()]
+
+
+def required() -> Sequence[str]:
+    """Return the beds that must be there, all of them known here."""
+    names = named()
     if unknown := sorted(set(names) - set(PROBES)):
         raise ValueError(f"EEMT_REQUIRE_BEDS: {', '.join(unknown)}: not one of {', '.join(PROBES)}")
     return names

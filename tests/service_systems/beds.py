@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,8 +56,3 @@ PROBES: dict[str, Probe] = {
     "prometheus": prometheus,
     "compose": compose,
 }
-
-
-def required() -> Sequence[str]:
-    """Return the beds that must be there, by `EEMT_REQUIRE_BEDS=browser,postgresql`, else none; others know more."""
-    return [name.strip() for name in os.environ.get("EEMT_REQUIRE_BEDS", "").split(",") if name.strip()]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from executors.beds import asker
+from executors.beds import asker, named
 from service.conftest import Server, database, own_settings, serve
-from service_systems.beds import PROBES, required
+from service_systems.beds import PROBES
 
 __all__ = ["Server", "database", "own_settings", "serve"]
 
@@ -16,4 +16,4 @@ __all__ = ["Server", "database", "own_settings", "serve"]
 @pytest.fixture(scope="session")
 def require() -> Callable[..., None]:
     """Ask for a system: skip with what is missing, or fail where `EEMT_REQUIRE_BEDS` says that it must be there."""
-    return asker(PROBES, required)
+    return asker(PROBES, named)
