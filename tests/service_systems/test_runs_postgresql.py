@@ -40,7 +40,7 @@ from service.test_queue import (
     test_users_take_turns_however_much_each_has_submitted,
     test_who_has_fewest_running_comes_first,
 )
-from service_systems.test_postgresql import database, make, settings
+from service_systems.test_postgresql import make, settings
 
 # those of SQLite, with PostgreSQL's fixtures
 __all__ = [
