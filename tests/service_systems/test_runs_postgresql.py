@@ -44,7 +44,6 @@ from service_systems.test_postgresql import make, settings
 
 # those of SQLite, with PostgreSQL's fixtures
 __all__ = [
-    "database",
     "folder",
     "job_id",
     "make",
