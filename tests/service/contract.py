@@ -27,7 +27,7 @@ LEFT_OUT = ("--exclude-operation-id", "end_session_api_v1_session_delete", "--ex
 
 
 def serve_described(folder: Path) -> Server:
-    """Serve a group, of which the operator olga has an upload and jobs, in a process of its own."""
+    """Serve a group, of which the operator olga has an upload and jobs, in a process of its own, with an archive."""
     settings = Settings(folder=folder)
     settings.make_folders()
     database = Database(settings.database)
@@ -40,7 +40,10 @@ def serve_described(folder: Path) -> Server:
         add_job(session, settings, user, "completed", uploads=(upload,))
         add_job(session, settings, user, "failed", message="why")
     database.close()
-    names = {"ACCOUNTS": "true", "REQUESTS_A_MINUTE": "1000000", "LOGINS_A_QUARTER": "1000000"}
+    storage, config = folder.with_name("storage"), folder.with_name("archive.yaml")
+    storage.mkdir()
+    config.write_text(f"archive: {{storage: {storage}, locks: {folder.with_name('locks')}}}\n")
+    names = {"ACCOUNTS": "true", "ARCHIVE": str(config), "REQUESTS_A_MINUTE": "1000000", "LOGINS_A_QUARTER": "1000000"}
     return Server(folder, {PREFIX + name: value for name, value in names.items()}).start()
 
 

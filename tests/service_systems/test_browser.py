@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ import pytest
 import rasterio
 from PIL import Image
 
+from eemt.service.database import Database
+from eemt.service.models import Job, now
+from eemt.service.settings import Settings
 from service.conftest import Server
 from service_systems.beds import CHROMIUM
 
@@ -78,7 +83,10 @@ def workplace(require: Callable[..., None], tmp_path_factory: pytest.TempPathFac
         command = [sys.executable, "-m", "eemt.cli", "account", "add", name, *options, "--folder", str(folder)]
         done = subprocess.run(command, input=PASSWORD + "\n", text=True, check=False, capture_output=True)
         assert done.returncode == 0, done.stderr
-    server = Server(folder, {"EEMT_SERVICE_ACCOUNTS": "true"}).start()
+    (folder.parent / "storage").mkdir()
+    config = folder.parent / "archive.yaml"
+    config.write_text(f"archive: {{storage: {folder.parent / 'storage'}, min_free_percent: 0}}\n")
+    server = Server(folder, {"EEMT_SERVICE_ACCOUNTS": "true", "EEMT_SERVICE_ARCHIVE": str(config)}).start()
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -303,6 +311,57 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(workplace: Workplace, tmp
     assert offsets[sent] == offsets[3] > offsets[2]
     page.get_by_role("img", name="Hillshade of large.tif").wait_for()
     workplace.complaints.clear()  # the pieces that were lost
+
+
+@pytest.fixture
+def kept(workplace: Workplace, job: str) -> Iterator[str]:
+    """The identifier of another job with the same results, whose time is over."""
+    settings = Settings(folder=workplace.server.folder)
+    database = Database(settings.database)
+    with database.session() as session:
+        done = session.get_one(Job, job)
+        other = Job(**{name: getattr(done, name) for name in ("user_id", "kind", "state", "settings", "config")})
+        other.name, other.finished = done.name, now() - timedelta(days=8)
+        session.add(other)
+        session.flush()
+        made = other.id
+    shutil.copytree(settings.jobs / job / "results", settings.jobs / made / "results")
+    yield made
+    with database.session() as session:
+        session.get_one(Job, made).deleted = now()
+    database.close()
+
+
+def test_a_job_is_archived_and_brought_back_by_buttons(workplace: Workplace, kept: str) -> None:
+    page = workplace.signed_in()
+    monitor = page.context.new_page()
+    monitor.goto("/jobs")
+    monitor.get_by_text("This list follows").wait_for()
+    page.goto(f"/jobs/{kept}")
+    page.get_by_role("button", name="Archive").click()
+    # both follow by themselves
+    page.get_by_text(re.compile(r"Archived as canyon-[0-9a-f]{12}")).wait_for(timeout=MINUTES)
+    monitor.locator(f"tr[data-job='{kept}']").get_by_text("archived", exact=True).wait_for()
+    picture(page, "archived")
+    assert page.get_by_role("button", name="Archive").count() == 0
+    operator = workplace.signed_in("olga")
+    operator.goto("/operator")
+    operator.get_by_text("1 archived").wait_for()
+    operator.get_by_role("button", name="What would be removed?").click()
+    operator.locator("#cleaned").get_by_role("link", name="canyon").wait_for()
+    operator.get_by_role("button", name="Remove it").click()
+    operator.get_by_role("button", name="Remove", exact=True).click()
+    operator.get_by_text("This was removed").wait_for()
+    page.reload()
+    assert page.get_by_role("link", name="Map").count() == 0
+    page.get_by_text("Retrieve brings its results back").wait_for()
+    picture(page, "removed")
+    page.get_by_role("button", name="Retrieve").click()
+    page.get_by_text(re.compile(r"Archived as canyon-[0-9a-f]{12}, and brought back")).wait_for(timeout=MINUTES)
+    page.get_by_role("link", name="Map").first.click()
+    page.locator("#map[data-ready]").wait_for()
+    for context in (page.context, operator.context):
+        context.close()  # before the job is taken away
 
 
 @pytest.mark.usefixtures("job")

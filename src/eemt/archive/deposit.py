@@ -102,8 +102,10 @@ class Deposit:
 
     @property
     def packed(self) -> list[Packed]:
-        """All blocks as they are stored, as far as they are packed."""
-        return [Packed(name, digest.size, digest.sha256) for name, digest in sorted(self.journal.packed.items())]
+        """All blocks as they are stored, in their order, as far as they are packed."""
+        known = self.journal.packed
+        names = [block.name for block in self.blocks if block.name in known]
+        return [Packed(name, known[name].size, known[name].sha256) for name in names]
 
     def run(self, only: str | None = None) -> None:
         """Take all steps in their order, or one and those before it that are not finished, or no longer.
@@ -153,7 +155,8 @@ class Deposit:
         with contextlib.suppress(StorageError):  # the first fault is the one to tell
             self._keep()
         if self.catalogues and not self.journal.tagmanifest:
-            self.catalogues.failed(self._known(), step, fault, message)
+            with contextlib.suppress(InputError):  # nor can it be described, with a file missing or changed
+                self.catalogues.failed(self._known(), step, fault, message)
 
     def _is_done(self, step: str) -> bool:
         """Say whether a step is finished, by what is there now."""

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from eemt import __version__
 from eemt.service import described, logs, metrics, pages, problems, security
-from eemt.service.api import accounts, jobs, planning, results, system, uploads
+from eemt.service.api import accounts, archive, jobs, planning, results, system, uploads
 from eemt.service.service import Service
 from eemt.service.settings import Settings
 
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    for part in (jobs, planning, uploads, results, accounts, system):
+    for part in (jobs, planning, uploads, results, archive, accounts, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)  # /health and /metrics
     pages.install(app)

@@ -24,13 +24,15 @@ from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eemt import __version__
-from eemt.service.models import FINISHED, Event, Job, Upload, now
+from eemt.service.archives import UNDER_WAY
+from eemt.service.models import FINISHED, Archive, Event, Job, Upload, now
 from eemt.service.service import Service
 
 FRESH_SECONDS = 5.0
 EVENTS_AT_ONCE = 5000
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 STATES = ("pending", "running", *FINISHED)
+ARCHIVE_STATES = (*UNDER_WAY, "archived", "failed", "retrieved")
 UPLOAD_STATES = ("receiving", "checking", "ready", "refused")
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 WAIT_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
@@ -197,7 +199,7 @@ class FromService(Collector):
         found: list[Metric] = []
         try:
             with self.service.database.reading() as session:
-                found = [*_jobs(session), *_uploads(session)]
+                found = [*_jobs(session), *_uploads(session), _archives(session)]
                 self._count_events(session)
         except SQLAlchemyError:
             found = []
@@ -252,6 +254,17 @@ def _jobs(session: Session) -> Iterator[Metric]:
 def _uploads(session: Session) -> Iterator[Metric]:
     query = select(Upload.state, func.count(), func.sum(Upload.received)).group_by(Upload.state)
     yield from _by_state("uploads", session.execute(query).all(), UPLOAD_STATES)
+
+
+def _archives(session: Session) -> Metric:
+    """Count the jobs on their way to the archive, there, or back; one that its user has deleted failed for nobody."""
+    query = select(Archive.state, func.count()).join(Job, Job.id == Archive.job_id)
+    query = query.where((Archive.state != "failed") | Job.deleted.is_(None)).group_by(Archive.state)
+    counts = dict.fromkeys(ARCHIVE_STATES, 0) | dict(session.execute(query).tuples().all())
+    family = GaugeMetricFamily("eemt_archives", "Archived jobs by state", labels=["state"])
+    for state, number in counts.items():
+        family.add_metric([state], number)
+    return family
 
 
 def _by_state(what: str, rows: Iterable[Any], states: Iterable[str]) -> Iterator[Metric]:

@@ -178,6 +178,25 @@ class JobUpload(Base):
     upload_id: Mapped[str] = mapped_column(String(32), primary_key=True, index=True)
 
 
+class Archive(Base):
+    """How far a job's results are on their way to the archive, or back from there."""
+
+    __tablename__ = "archives"
+    __table_args__ = (Index("ix_archives_state", "state", "asked"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int]  # of the job, that made these results
+    action: Mapped[str] = mapped_column(String(16))  # archive, retrieve: what was asked for last
+    state: Mapped[str] = mapped_column(String(16))
+    identifier: Mapped[str | None] = mapped_column(String(255))  # of the dataset, once the archive has it
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # of the results
+    message: Mapped[str | None] = mapped_column(Text)
+    fault: Mapped[str | None] = mapped_column(String(16))  # of what failed: user or system
+    asked: Mapped[datetime] = mapped_column(default=now)
+    at: Mapped[datetime] = mapped_column(default=now)  # of the last change
+    brought: Mapped[datetime | None]  # when the results came back last
+
+
 class RuleProgress(Base):
     """How far the jobs of one of the workflow's rules are, in the present attempt."""
 
@@ -201,7 +220,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     at: Mapped[datetime] = mapped_column(default=now)
-    kind: Mapped[str] = mapped_column(String(32))  # state, progress, rule_started, rule_finished, rule_failed, message
+    kind: Mapped[str] = mapped_column(String(32))  # state, progress, rule_started, …, message, archive
     data: Mapped[dict[str, Any]]
 
 

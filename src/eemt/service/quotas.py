@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from eemt.service.models import FINISHED, Job, Upload, User
+from eemt.service.archives import UNDER_WAY
+from eemt.service.models import FINISHED, Archive, Job, Upload, User
 from eemt.service.problems import Problem
 from eemt.service.settings import Settings
 
@@ -24,7 +25,8 @@ class Usage:
     uploads : int
         Of uploads; those that are on their way count whole.
     jobs : int
-        Of jobs whose files are there; those that are not finished count with what is expected.
+        Of jobs whose files are there, or come back from the archive; those that are not finished count with what is
+        expected.
     """
 
     limit: int
@@ -53,7 +55,12 @@ def usage(session: Session, settings: Settings, user_id: str) -> Usage:
     jobs = session.scalar(
         select(func.coalesce(func.sum(there), 0)).where(Job.user_id == user_id, Job.removed.is_(None))
     )
-    return Usage(settings.quota_bytes if own is None else own, int(uploads or 0), int(jobs or 0))
+    coming = session.scalar(
+        select(func.coalesce(func.sum(Archive.bytes), 0))
+        .join(Job, Job.id == Archive.job_id)
+        .where(Job.user_id == user_id, Archive.action == "retrieve", Archive.state.in_(UNDER_WAY))
+    )
+    return Usage(settings.quota_bytes if own is None else own, int(uploads or 0), int(jobs or 0) + int(coming or 0))
 
 
 def refuse_over_quota(session: Session, settings: Settings, user_id: str, more: int) -> None:

@@ -17,13 +17,27 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Delete,
+    Select,
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from eemt.service import audit
+from eemt.service import archives, audit
 from eemt.service.database import Database
 from eemt.service.models import (
     FINISHED,
+    Archive,
     Audit,
     Event,
     FailedLogin,
@@ -58,6 +72,17 @@ class Removal:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A job's results that are past their time and stay until they are archived."""
+
+    id: str
+    name: str
+    state: str  # of the archiving
+    why: str
+    bytes: int
+
+
 @dataclass
 class Cleanup:
     """What a cleanup removed, or would have removed."""
@@ -65,6 +90,7 @@ class Cleanup:
     dry_run: bool
     at: datetime
     items: list[Removal] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     events: int = 0
     audit: int = 0
     sign_ins: int = 0
@@ -115,6 +141,8 @@ class Cleaner:
             done = Cleanup(dry_run, now())
             with self.database.reading() as session:
                 planned = [*self._jobs(session, done.at), *self._uploads(session, done.at)]
+                unarchived = list(session.scalars(self._unarchived(done.at)))
+            done.kept = [kept for job in unarchived if (kept := self._keep(job, done.at, dry_run))]
             if dry_run:
                 done.items = planned
                 self._count(done)
@@ -157,17 +185,54 @@ class Cleaner:
             yield Removal("job", job.id, job.name, why, size(self.settings.jobs / job.id))
 
     def _is_over(self, at: datetime) -> ColumnElement[bool]:
+        """Return the condition that a job's files may be removed."""
+        may = and_(self._is_past(at), ~archives.is_under_way())
+        if self.settings.keep_completed_then == "delete":
+            return may
+        return and_(may, or_(Job.state != "completed", Job.deleted.is_not(None), archives.is_archived()))
+
+    def _is_past(self, at: datetime) -> ColumnElement[bool]:
+        """Return the condition that a job's time is over; of what came back from the archive it begins anew."""
         completed = at - timedelta(hours=self.settings.keep_completed_hours)
         failed = at - timedelta(hours=self.settings.keep_failed_hours)
         return and_(
             Job.removed.is_(None),
             Job.state.in_(FINISHED),
             or_(
-                and_(Job.state == "completed", Job.finished < completed),
+                and_(
+                    Job.state == "completed",
+                    Job.finished < completed,
+                    ~exists().where(Archive.job_id == Job.id, Archive.brought >= completed),
+                ),
                 and_(Job.state != "completed", Job.finished < failed),
                 Job.deleted.is_not(None),
             ),
         )
+
+    def _unarchived(self, at: datetime) -> Select[tuple[Job]]:
+        """Ask for the jobs that would be removed if they were archived."""
+        chosen = select(Job).where(self._is_past(at), Job.state == "completed", Job.deleted.is_(None))
+        if self.settings.keep_completed_then == "delete":
+            chosen = chosen.where(false())
+        return chosen.where(or_(archives.is_under_way(), ~archives.is_archived())).order_by(Job.finished, Job.id)
+
+    def _keep(self, job: Job, at: datetime, dry_run: bool) -> Kept | None:
+        """Have a job archived, and say why its results stay; what failed by its own fault is not tried again."""
+        with self.database.reading() as session:
+            found = archives.of_job(session, job)
+        if found.state == "failed":
+            why = f"cannot be archived, {found.fault} error: {found.message}"
+            again = found.fault == "system"
+        else:
+            why = f"is being archived: {found.state}" if found.is_under_way else "is to be archived first"
+            again = not found.is_under_way
+        if again and not dry_run:
+            with self.database.session() as session:
+                present = session.scalar(select(Job).where(Job.id == job.id, self._is_past(at)).with_for_update())
+                if present is None or not archives.ask_to_archive(session, present):
+                    return None
+                audit.write(session, "job.archive", target=job.id, why=f"{job.state} {_age(at, job.finished)} ago")
+        return Kept(job.id, job.name, found.state, why, size(self.settings.jobs / job.id))
 
     def _uploads(self, session: Session, at: datetime) -> Iterator[Removal]:
         query = select(Upload).where(self._is_unused(at)).order_by(Upload.touched, Upload.id)
@@ -185,6 +250,8 @@ class Cleaner:
         """Remove one item, unless it is in use again by now."""
         with self.database.session() as session:
             if item.kind == "job":
+                # whoever asks for it to be archived at this moment holds its row, and is seen by what follows
+                session.scalar(select(Job.id).where(Job.id == item.id).with_for_update())
                 gone = session.execute(
                     update(Job).where(Job.id == item.id, self._is_over(at)).values(removed=now(), bytes=0)
                 )
@@ -204,11 +271,14 @@ class Cleaner:
     def _remove_strays(self) -> None:
         """Remove files whose record says that they are gone, which a killed cleanup left behind."""
         jobs = {path.name: path for path in self.settings.jobs.iterdir()}
+        # what comes back from the archive is written beside the job's folder, and takes its place at the end
+        back = {path.name.split(".")[1]: path for path in self.settings.jobs.glob(".*.back")}
         before = time.time() - STRAY_HOURS * 3600
         # what is newer may belong to an upload that is just announced
         uploads = [path for path in self.settings.uploads.iterdir() if path.lstat().st_mtime < before]
         with self.database.reading() as session:
             removed = _among(session, jobs, Job.removed.is_not(None))
+            coming = set(_among(session, back, archives.is_under_way()))
             known = {
                 upload_id
                 for some in _batches([_upload_id(path) for path in uploads])
@@ -216,6 +286,10 @@ class Cleaner:
             }
         for job_id in removed:
             _delete(jobs[job_id])
+        for path in self.settings.jobs.glob(".*.old"):
+            _delete(path)
+        for job_id in back.keys() - coming:
+            _delete(back[job_id])
         for path in uploads:
             if _upload_id(path) not in known:
                 _delete(path)
@@ -226,7 +300,7 @@ class Cleaner:
         # those that are over are removed by now, unless nothing is
         ended = select(Job.id).where(or_(Job.removed.is_not(None), self._is_over(at)))
         # that a job was submitted, ran, ended is kept as long as its record
-        passing = and_(Event.kind.not_in(("state", "rule_failed")), Event.job_id.in_(ended))
+        passing = and_(Event.kind.not_in(("state", "rule_failed", "archive")), Event.job_id.in_(ended))
         before = at - timedelta(days=FAILED_LOGIN_DAYS)
         return {
             "events": (Event, passing),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from eemt.service import accounts
+from eemt.service.archiving import Archiver
 from eemt.service.database import Database
+from eemt.service.depositing import settings_of_archive
 from eemt.service.hub import Hub
 from eemt.service.lease import Lease
 from eemt.service.queue import Queue
@@ -23,6 +25,7 @@ class Service:
         self.hub = Hub(self.database)
         self.queue = Queue(settings, self.database, self.lease)
         self.uploads = Uploads(settings, self.database)
+        self.archiver = Archiver(settings, self.database, self.lease)
         self.cleaner = Cleaner(settings, self.database)
 
     def start(self) -> None:
@@ -31,19 +34,22 @@ class Service:
         Raises
         ------
         InputError
-            When the database cannot be used, or another server has its queue.
+            When the database cannot be used, or another server has its queue, or the archive's config file is wrong.
         """
+        settings_of_archive(self.settings)  # before anything begins
         self.database.upgrade()
         accounts.prepare(self.settings, self.database)
         self.lease.take()
         self.hub.start()
         self.queue.start()
         self.uploads.start()
+        self.archiver.start()
         self.cleaner.start()
 
     def stop(self) -> None:
         """Stop in the opposite order; running jobs go on or end as the settings say."""
         self.cleaner.stop()
+        self.archiver.stop()
         self.uploads.stop()
         self.queue.stop()
         self.hub.stop()

@@ -103,10 +103,21 @@ class Settings(BaseSettings):
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts")
     token_days: float = Field(90.0, gt=0, description="How long an API token lasts, where none is said; at most, too")
 
+    # what is archived
+    archive: Path | None = Field(
+        None, description="Config file whose section `archive` says where results are archived; without one, none are"
+    )
+    archiving: int = Field(1, ge=1, le=100, description="Jobs that are archived or brought back at the same time")
+
     # what is kept
     quota_bytes: int = Field(100 * GIGABYTE, ge=0, description="Disk that one user may fill; users can have their own")
     least_free_bytes: int = Field(5 * GIGABYTE, ge=0, description="Free disk below which no job and no upload begins")
     keep_completed_hours: float = Field(168.0, gt=0, description="How long results of completed jobs are kept")
+    keep_completed_then: Literal["delete", "archive"] = Field(
+        "delete",
+        description="What becomes of these results then; with archive they are removed only when they are archived, "
+        "and stay where that fails",
+    )
     keep_failed_hours: float = Field(12.0, gt=0, description="How long work of failed and cancelled jobs is kept")
     keep_uploads_hours: float = Field(168.0, gt=0, description="How long uploads are kept that no job names")
     keep_audit_days: float = Field(90.0, gt=0, description="How long the audit trail is kept")
@@ -142,6 +153,12 @@ class Settings(BaseSettings):
         if self.accounts is False and not self.is_local:
             where = self.host if not _is_this_machine(self.host) else (self.public_url or self.trusted_hosts[0])
             raise ValueError(f"accounts: {where} can be reached from other machines, which needs accounts")
+        return self
+
+    @model_validator(mode="after")
+    def _with_an_archive_where_it_is_to_be_used(self) -> Settings:
+        if self.keep_completed_then == "archive" and self.archive is None:
+            raise ValueError(f"keep_completed_then: archive needs an archive; name its config file in {PREFIX}ARCHIVE")
         return self
 
     @property

@@ -14,6 +14,7 @@ from anyio import to_thread
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from eemt.service import runlog
+from eemt.service.archives import UNDER_WAY
 from eemt.service.models import FINISHED
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def happenings(
     first : list of ServerSentEvent
         What is sent before.
     is_over : callable, optional
-        Whether, after the news that a job is finished, nothing more is to come.
+        Whether, after the news that a job is finished or archived, nothing more is to come.
     """
     until = asyncio.get_running_loop().time() + LONGEST
     for event in first:
@@ -85,7 +86,8 @@ async def happenings(
             }
             yield as_event(happened["kind"], told, happened["id"])
             finished = happened["kind"] == "state" and happened["data"].get("state") in FINISHED
-            if finished and is_over is not None and await to_thread.run_sync(is_over):
+            archived = happened["kind"] == "archive" and happened["data"].get("state") not in UNDER_WAY
+            if (finished or archived) and is_over is not None and await to_thread.run_sync(is_over):
                 return
     finally:
         await news.aclose()

@@ -21,6 +21,8 @@ def run(args: argparse.Namespace) -> None:
         database.close()
     for item in done.items:
         print(f"{item.kind:<7}{item.id}  {item.bytes / 1e6:>10.1f} MB  {item.name}: {item.why}")
+    for kept in done.kept:
+        print(f"stays  {kept.id}  {kept.bytes / 1e6:>10.1f} MB  {kept.name}: {kept.why}")
     print(
         f"{'would be removed' if done.dry_run else 'removed'}: {done.bytes / 1e6:.1f} MB; jobs and uploads: "
         f"{len(done.items)}, events: {done.events}, lines of the audit trail: {done.audit}, sign-ins: {done.sign_ins}"

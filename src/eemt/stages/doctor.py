@@ -22,12 +22,15 @@ from eemt.errors import InputError
 from eemt.service.opening import libraries
 
 if TYPE_CHECKING:
+    from eemt.archive.areas import Area
+    from eemt.config import ArchiveSettings
     from eemt.service.settings import Settings
 
 EXIT_WRONG = 1
 ANSWER_SECONDS = 20.0
 SCRATCH_BYTES = 2_000_000_000
 CLOCK_SECONDS = 5.0
+PATIENCE = "EEMT_ARCHIVE_PATIENCE"  # with a storage that does not answer
 # what an executor is asked by, and who mends it
 EXECUTORS = {
     "slurm": (["sinfo", "--noheader", "--format=%R %a %D"], "SLURM's controller"),
@@ -86,6 +89,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         accounts,
         address,
         clock,
+        archive,
         daymet,
     )
     for check in checks:
@@ -384,6 +388,81 @@ def clock(settings: Settings) -> Iterator[Finding]:
             )
             return
     yield Finding("clock", "good", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+
+def archive(settings: Settings) -> Iterator[Finding]:
+    """Check that the archive, where the service has one, lets us in, keeps what is written to it, and has room."""
+    from eemt.archive.errors import StorageError
+    from eemt.service.depositing import settings_of_archive
+
+    mend = "see to it, or to EEMT_SERVICE_ARCHIVE"
+    try:
+        chosen = settings_of_archive(settings)
+    except InputError as error:
+        yield Finding("archive", "wrong", str(error).removeprefix("settings: "), "mend that file")
+        return
+    if chosen is None or chosen.storage is None:
+        return
+    patience = os.environ.get(PATIENCE)
+    os.environ.setdefault(PATIENCE, f"{ANSWER_SECONDS:g}")
+    try:
+        yield from _archive(chosen, settings.folder)
+    except (InputError, StorageError) as error:
+        yield Finding("archive", "wrong", str(error).removeprefix("archive: "), mend)
+    except ModuleNotFoundError as error:
+        yield Finding("archive", "wrong", f"{error.name} is not installed", "make setup EXTRAS=archive")
+    finally:
+        if patience is None:
+            del os.environ[PATIENCE]
+
+
+def _archive(chosen: ArchiveSettings, folder: Path) -> Iterator[Finding]:
+    """Write a file to staging and storage, read it back, remove it; look how much room there is."""
+    from eemt.archive.areas import open_area
+    from eemt.archive.limits import locks_folder
+
+    locks = locks_folder(chosen.locks)
+    if not os.access(locks, os.W_OK | os.X_OK):
+        yield Finding("archive", "wrong", f"{locks} cannot be written to by {_user()}", "set archive.locks")
+        return
+    content = b"eemt doctor\n"
+    for name, place, profile in (
+        ("staging", chosen.staging, chosen.staging_profile),
+        ("archive", chosen.storage or "", chosen.storage_profile),
+    ):
+        # commands run in the service's folder
+        is_folder = ":" not in place
+        where = str(folder.absolute() / Path(place).expanduser()) if is_folder else place
+        if is_folder and name == "staging" and not Path(where).is_dir():
+            yield Finding("staging", "note", f"{where} is made at the first use")
+            continue
+        area = open_area(where, profile)
+        probe = f"eemt-doctor-{os.urandom(6).hex()}"
+        area.put(probe, [content], len(content))
+        back = b"".join(area.read(probe))
+        area.remove(probe)
+        if back != content:
+            yield Finding(
+                name, "wrong", f"{area.address} does not give back what is written to it", "look at its disks"
+            )
+        elif name == "staging":
+            yield Finding(name, "good", area.address)
+        else:
+            yield _room(area, chosen)
+
+
+def _room(area: Area, chosen: ArchiveSettings) -> Finding:
+    space = area.space()
+    if space is None:
+        said = f"{area.address}, writable; it does not tell its room"
+        known = chosen.capacity_gb is not None
+        return Finding("archive", "good" if known else "note", said, None if known else "set archive.capacity_gb")
+    percent = 100 * space.free / space.total if space.total else 0.0
+    said = f"{area.address}, writable, {space.free / 1e9:.1f} of {space.total / 1e9:.0f} GB free"
+    if percent < chosen.min_free_percent:
+        least = f"below archive.min_free_percent, {chosen.min_free_percent:g} %, nothing is archived"
+        return Finding("archive", "wrong", said, f"{least}: make room")
+    return Finding("archive", "good", said)
 
 
 def daymet(_: Settings) -> Iterator[Finding]:

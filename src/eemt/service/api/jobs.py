@@ -17,8 +17,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from eemt.service import jobs, runlog, streams, submission
+from eemt.service import archives, jobs, runlog, streams, submission
 from eemt.service.api.documented import problems
+from eemt.service.archives import ArchivalState, Fault
 from eemt.service.dependencies import Parts, Principal, Reading, SignedIn, note
 from eemt.service.models import FINISHED, Event, Job, Kind, RuleProgress, State, Upload, User, new_id, now
 from eemt.service.problems import Problem
@@ -67,6 +68,18 @@ class Clone(BaseModel):
     )
 
 
+class ArchiveState(BaseModel):
+    """How far a job's results are on their way to the archive, or back."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    state: ArchivalState
+    identifier: str | None = Field(description="Of the dataset, once the archive has it")
+    message: str | None = Field(description="What it waits for, or why it failed")
+    fault: Fault | None = Field(description="Of what failed: user, such as files that changed, or system")
+    at: datetime | None = Field(description="Of the last change")
+
+
 class JobSummary(BaseModel):
     """A job."""
 
@@ -99,6 +112,7 @@ class JobDetail(JobSummary):
 
     settings: dict[str, Any] = Field(description="As submitted")
     place_in_queue: int | None = Field(description="Of a pending job: 1 where none was submitted before it")
+    archive: ArchiveState
 
 
 class JobList(BaseModel):
@@ -188,11 +202,12 @@ def get_job(principal: SignedIn, session: Reading, job_id: JobId) -> JobDetail:
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=problems("not-found", "conflict"))
 def delete(request: Request, parts: Parts, principal: SignedIn, job_id: JobId) -> None:
-    """Remove a finished job's files and take it off the list; what was asked for is kept on record."""
+    """Remove a finished job's files and take it off the list; what was asked for is kept on record, and archived."""
     with parts.database.session() as session:
         job = jobs.get(session, job_id, owner(principal), lock=True)
         if job.state not in FINISHED:
             raise Problem("conflict", f"The job is {job.state}; cancel it first.")
+        archives.refuse_while_under_way(session, job)
         job.deleted = now()
         job.removed = job.removed or job.deleted
         job.bytes = 0
@@ -219,6 +234,7 @@ def retry(request: Request, parts: Parts, principal: SignedIn, job_id: JobId) ->
     """Run a finished job again; what it had finished is not computed again."""
     with parts.database.session() as session:
         job = jobs.get(session, job_id, owner(principal), lock=True)
+        archives.refuse_to_run_again(session, job)
         jobs.retry(session, parts.settings, job)
         note(request, session, "job.retry", target=job_id, attempt=job.attempt)
         session.flush()
@@ -352,7 +368,8 @@ def stream_job(
     """Follow what happens to a job.
 
     Without Last-Event-ID it begins with the present `state` and `progress`; what happens then follows: `state`,
-    `progress`, `rule_started`, `rule_finished`, `rule_failed`, `message`. It ends when the job is finished.
+    `progress`, `rule_started`, `rule_finished`, `rule_failed`, `message`, `archive`. It ends when the job is finished,
+    and not on its way to the archive or back.
     """
     # asked for before the state is read, so that what happens in between comes twice and not never
     newest = session.scalar(select(func.max(Event.id)).where(Event.job_id == job_id)) or 0
@@ -367,14 +384,17 @@ def stream_job(
             streams.as_event("progress", {"job_id": job.id, **_as_told(progress)}, newest),
             streams.as_event("state", state, newest),
         ]
-    if job.state in FINISHED and newest <= known:
+        if (told := archives.of_job(session, job)).state != "none":
+            about = ArchiveState.model_validate(told).model_dump(mode="json", exclude={"at"})
+            first.append(streams.as_event("archive", {"job_id": job.id, **about}, newest))
+    if newest <= known and _is_over(session, job_id):
         if not first:
             return Response(status_code=streams.NOTHING_MORE)
         return streams.response(streams.these(first))
 
     def is_over() -> bool:
         with parts.database.reading() as later:
-            return later.scalar(select(Job.state).where(Job.id == job_id)) in (*FINISHED, None)
+            return _is_over(later, job_id)
 
     return streams.response(streams.happenings(parts, [job_id], None, known, first, is_over))
 
@@ -395,6 +415,12 @@ def stream_all(
     # tells the number that a reader who has seen nothing yet would ask from
     first = [streams.as_event("hello", {}, known)]
     return streams.response(streams.happenings(parts, None, principal.owner(of_all), known, first))
+
+
+def _is_over(session: Session, job_id: str) -> bool:
+    """Tell whether nothing more happens to a job."""
+    going_on = select(Job.id).where(Job.id == job_id, Job.state.not_in(FINISHED) | archives.is_under_way())
+    return session.scalar(going_on) is None
 
 
 def owner(principal: Principal) -> str | None:
@@ -531,7 +557,10 @@ def _detail(session: Session, job: Job) -> JobDetail:
     if job.state == "pending":
         before = select(func.count()).select_from(Job).where(Job.state == "pending", Job.queued < job.queued)
         place = 1 + (session.scalar(before) or 0)
-    return JobDetail(**_summary(job, _names(session, [job])), settings=job.settings, place_in_queue=place)
+    archive = ArchiveState.model_validate(archives.of_job(session, job))
+    return JobDetail(
+        **_summary(job, _names(session, [job])), settings=job.settings, place_in_queue=place, archive=archive
+    )
 
 
 def _seconds_left(job: Job, rules: Sequence[RuleProgress] = ()) -> float | None:

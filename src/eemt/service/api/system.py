@@ -22,6 +22,7 @@ from eemt import __version__
 from eemt.errors import InputError
 from eemt.service import retention, runs
 from eemt.service.api.documented import problems
+from eemt.service.archives import ArchivalState
 from eemt.service.dependencies import Asker, Operator, Parts, Reading, SignedIn, note
 from eemt.service.models import Job, now
 from eemt.service.problems import Problem
@@ -111,11 +112,22 @@ class Removed(BaseModel):
     bytes: int = Field(description="On disk")
 
 
+class KeptBack(BaseModel):
+    """Results that are past their time and stay until they are archived."""
+
+    id: str
+    name: str
+    state: ArchivalState
+    why: str = Field(description="What it waits for, or why it cannot be archived")
+    bytes: int = Field(description="On disk")
+
+
 class Cleaned(BaseModel):
     """What a cleanup removed, or would remove."""
 
     dry_run: bool
     items: list[Removed]
+    kept: list[KeptBack] = Field(description="Of completed jobs, where these are archived before they are removed")
     bytes: int = Field(description="Of all items")
     events: int = Field(description="Events of old jobs")
     audit: int = Field(description="Lines of the audit trail past their time")
@@ -190,7 +202,7 @@ def cleanup(
         raise Problem("conflict", "A cleanup is under way already.") from None
     if not dry_run:
         with parts.database.session() as session:
-            note(request, session, "cleanup", items=len(done.items), bytes=done.bytes)
+            note(request, session, "cleanup", items=len(done.items), bytes=done.bytes, kept=len(done.kept))
     return Cleaned.model_validate(done, from_attributes=True)
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from eemt.service import jobs, quotas, runlog
+from eemt.service import archives, jobs, quotas, runlog
 from eemt.service.accounts import PASSWORD_LENGTH
 from eemt.service.api.jobs import JobDetail, get_job, get_progress, owner
 from eemt.service.api.system import system
@@ -32,9 +32,15 @@ LOG_LINES = 200
 def start(request: Request, parts: Parts, asker: Asker, session: Reading) -> HTMLResponse:
     """Say what this is, how the system is, and what was last."""
     if asker is None:
-        return render(request, "start.html", jobs=[], system=None)
+        return render(request, "start.html", jobs=[], archives={}, system=None)
     recent = jobs.page(session, asker.user_id, limit=RECENT).jobs
-    return render(request, "start.html", jobs=recent, system=system(parts, asker, session))
+    return render(
+        request,
+        "start.html",
+        jobs=recent,
+        archives=archives.of_jobs(session, recent),
+        system=system(parts, asker, session),
+    )
 
 
 @router.get("/jobs")
@@ -58,6 +64,7 @@ def monitor(
         request,
         "jobs.html",
         page=page,
+        archives=archives.of_jobs(session, page.jobs),
         state=state,
         search=search,
         all=of_all,
@@ -89,6 +96,8 @@ def job(request: Request, parts: Parts, principal: SignedIn, session: Reading, j
         request,
         "job.html",
         **_progress(principal, session, job_id),
+        archive=archives.of_job(session, record),
+        with_archive=parts.settings.archive is not None,
         log=log,
         config=record.config,
         **results.of_job(parts, record),
@@ -138,17 +147,23 @@ def account(request: Request, parts: Parts, principal: SignedIn, session: Readin
 
 
 @router.get("/operator")
-def operator(request: Request, parts: Parts, _: Operator) -> HTMLResponse:
-    """Show users, cleanup and the audit trail."""
+def operator(request: Request, parts: Parts, _: Operator, session: Reading) -> HTMLResponse:
+    """Show users, cleanup, the archive and the audit trail."""
     settings = parts.settings
     keep = {
         "completed": settings.keep_completed_hours,
+        "then": settings.keep_completed_then,
         "failed": settings.keep_failed_hours,
         "uploads": settings.keep_uploads_hours,
         "audit": settings.keep_audit_days,
     }
     return render(
-        request, "operator.html", keep=keep, quota_bytes=settings.quota_bytes, password_length=PASSWORD_LENGTH
+        request,
+        "operator.html",
+        keep=keep,
+        archive=archives.overview(session) if settings.archive else None,
+        quota_bytes=settings.quota_bytes,
+        password_length=PASSWORD_LENGTH,
     )
 
 

@@ -156,6 +156,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_uploads_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "archives",
+        sa.Column("job_id", sa.String(length=32), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("identifier", sa.String(length=255), nullable=True),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("fault", sa.String(length=16), nullable=True),
+        sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("brought", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_archives_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_archives")),
+    )
+    with op.batch_alter_table("archives", schema=None) as batch_op:
+        batch_op.create_index("ix_archives_state", ["state", "asked"], unique=False)
+
+    op.create_table(
         "events",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.String(length=32), nullable=False),
@@ -204,6 +223,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_events_job")
 
     op.drop_table("events")
+    with op.batch_alter_table("archives", schema=None) as batch_op:
+        batch_op.drop_index("ix_archives_state")
+
+    op.drop_table("archives")
     with op.batch_alter_table("uploads", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_uploads_user_id"))
         batch_op.drop_index(batch_op.f("ix_uploads_created"))

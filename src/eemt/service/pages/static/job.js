@@ -9,6 +9,8 @@ const told = document.getElementById("told");
 const news = document.getElementById("news");
 const live = document.getElementById("live");
 const WORDS = { pending: "waits", running: "runs", completed: "is completed", failed: "failed", cancelled: "was cancelled" };
+const ARCHIVED = { archived: "is archived", retrieved: "is brought back", failed: "could not be archived or brought back" };
+const UNDER_WAY = ["waiting", "packing", "moving", "verifying", "retrieving"];
 const FINISHED = ["completed", "failed", "cancelled"];
 const PACE = 1000; // ms between two looks at the progress
 const KEPT = 400000; // letters of the log that the page keeps
@@ -45,18 +47,36 @@ function renewProgress() {
 let state = document.getElementById("top").dataset.state;
 let stopLog = null;
 let stopEvents = null;
+let archive = "";
+
+function followEvents() {
+  stopEvents ??= follow(`/jobs/${job}/events`, happened, (there) => {
+    live.hidden = there;
+  });
+}
+
+function stop() {
+  stopEvents?.();
+  stopEvents = null;
+}
 
 async function happened(kind, data) {
   if (kind === "progress") {
     renewProgress();
   } else if (kind === "state" && data.state !== state) {
     state = data.state;
-    if (FINISHED.includes(state)) stopEvents(); // there is nothing more to be told
+    if (FINISHED.includes(state)) stop(); // there is nothing more to be told
     news.textContent = `${name} ${WORDS[state]}`;
     document.title = `${state === "running" ? "▸ " : ""}${name} · EEMT`;
     if (state === "running" && !document.getElementById("log")) return location.reload();
     await renew(location.href, "top", "body").catch(() => {});
     if (state === "running" && !stopLog) followLog();
+  } else if (kind === "archive" && `${data.state} ${data.message}` !== archive) {
+    archive = `${data.state} ${data.message}`;
+    const over = !UNDER_WAY.includes(data.state);
+    if (over && FINISHED.includes(state)) stop();
+    news.textContent = `${name} ${ARCHIVED[data.state] ?? `is on its way to or from the archive: ${data.state}`}`;
+    await renew(location.href, "top", ...(over ? ["body"] : [])).catch(() => {});
   } else if (kind === "rule_failed") {
     news.textContent = `The rule ${data.rule} failed`;
     renewProgress();
@@ -99,8 +119,20 @@ const ACTIONS = {
     await post(`/jobs/${job}/retry`);
     location.reload();
   },
+  async archive() {
+    await post(`/jobs/${job}/archive`);
+    await renew(location.href, "top");
+    followEvents();
+  },
+  async retrieve() {
+    await post(`/jobs/${job}/retrieve`);
+    await renew(location.href, "top");
+    followEvents();
+  },
   async delete() {
-    if (!(await ask("Delete this job?", "Its results, maps and logs are removed for ever.", "Delete the job"))) return;
+    const { identifier } = document.getElementById("top").dataset;
+    const kept = identifier ? ` The archive keeps ${identifier}; note this name down.` : "";
+    if (!(await ask("Delete this job?", `Its results, maps and logs are removed for ever.${kept}`, "Delete the job"))) return;
     await remove(`/jobs/${job}`);
     location.assign("/jobs");
   },
@@ -121,10 +153,6 @@ document.addEventListener("click", async (event) => {
 });
 
 localTimes();
-if (!FINISHED.includes(state)) {
-  stopEvents = follow(`/jobs/${job}/events`, happened, (there) => {
-    live.hidden = there;
-  });
-}
+if (!FINISHED.includes(state) || UNDER_WAY.includes(document.getElementById("top").dataset.archive)) followEvents();
 if (state === "running") followLog();
 else document.getElementById("log")?.scrollTo(0, 1e9);

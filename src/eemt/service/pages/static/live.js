@@ -1,7 +1,7 @@
 // Server-sent events: a browser takes a broken stream up again by itself, but not one that was refused
 // while the service started anew; this one tries again then, too.
 
-const KINDS = ["hello", "state", "progress", "rule_started", "rule_finished", "rule_failed", "message", "log", "end"];
+const KINDS = ["hello", "state", "progress", "rule_started", "rule_finished", "rule_failed", "message", "archive", "log", "end"];
 const LONGEST = 30000; // ms between attempts
 
 /**

@@ -30,7 +30,9 @@ function renewSoon() {
 
 function told(kind, data) {
   const row = list.querySelector(`tr[data-job="${CSS.escape(data.job_id)}"]`);
-  if (kind === "state") {
+  if (kind === "archive") {
+    if (row) renewSoon();
+  } else if (kind === "state") {
     if (row && FINISHED[data.state]) news.textContent = `${row.querySelector("a").textContent} ${FINISHED[data.state]}`;
     renewSoon();
   } else if (kind === "progress" && row) {

@@ -94,12 +94,17 @@ async function clean(dry) {
     make("td", { "data-label": "Size" }, size(item.bytes)),
     make("td", { "data-label": "Why" }, item.why)));
   const anything = beside.length;
+  const kept = done.kept.map((item) => make("tr", {},
+    make("th", { scope: "row" }, make("a", { href: `/jobs/${item.id}` }, item.name)),
+    make("td", { "data-label": "Size" }, size(item.bytes)),
+    make("td", { "data-label": "Why it stays", class: "name" }, item.why)));
   cleaned.replaceChildren(
     make("p", {}, anything
       ? `This ${what}: ${beside.join(", ")}.`
-      : dry ? "Nothing is past its time." : "Nothing was removed."),
-    ...(rows.length ? [table(["Name", "Kind", "Size", "Why"], rows)] : []));
-  document.getElementById("cleanup").disabled = !(dry && anything);
+      : dry && !kept.length ? "Nothing is past its time." : dry ? "Nothing would be removed." : "Nothing was removed."),
+    ...(rows.length ? [table(["Name", "Kind", "Size", "Why"], rows)] : []),
+    ...(kept.length ? [make("p", {}, "These are past their time and stay until they are archived:"), table(["Name", "Size", "Why it stays"], kept)] : []));
+  document.getElementById("cleanup").disabled = !(dry && (anything || kept.length));
 }
 
 document.getElementById("dry-run").addEventListener("click", () => clean(true));
@@ -129,5 +134,6 @@ async function showTrail(further = false) {
 }
 
 more.addEventListener("click", () => trying(() => showTrail(true)));
+localTimes();
 trying(showUsers);
 trying(showTrail);
