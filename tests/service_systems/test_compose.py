@@ -7,10 +7,11 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,26 +27,30 @@ FILE = ROOT / "containers/compose.yaml"
 PASSWORD = "a long way up the canyon"
 
 
+def own_network() -> str:
+    """Return another network for each project, so that several can be up at the same time; without its last part."""
+    return f"172.{16 + secrets.randbelow(15)}.{secrets.randbelow(256)}"
+
+
 @dataclass
 class Project:
     """A project of Docker Compose of its own, with its volumes."""
 
-    profile: str
+    profiles: Sequence[str]
     service: str
     port: int = field(default_factory=free_port)
     name: str = field(default_factory=lambda: f"eemttest{secrets.token_hex(4)}")
-    # another network for each, so that projects can be up at the same time
-    network: str = field(default_factory=lambda: f"172.{16 + secrets.randbelow(15)}.{secrets.randbelow(256)}")
+    network: str = field(default_factory=own_network)
+    files: Sequence[Path] = (FILE,)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def call(self, *words: str, given: str = "") -> str:
         command = [
             *(compose_command() or []),
             "--project-name",
             self.name,
-            "--file",
-            str(FILE),
-            "--profile",
-            self.profile,
+            *(word for file in self.files for word in ("--file", str(file))),
+            *(word for profile in self.profiles for word in ("--profile", profile)),
         ]
         environment = {
             **os.environ,
@@ -53,6 +58,7 @@ class Project:
             "EEMT_MONITORING_NETWORK": self.network,
             "EEMT_WORKER_MEMORY": "3000",
             "EEMT_SCRATCH": "1g",
+            **self.variables,
         }
         done = subprocess.run(
             [*command, *words], env=environment, input=given, capture_output=True, text=True, timeout=600, check=False
@@ -83,10 +89,24 @@ class Project:
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60)
 
-    def container(self, service: str) -> dict[str, object]:
+    def container(self, service: str) -> dict[str, Any]:
         identifier = self.call("ps", "--quiet", service).split()[0]
         said = subprocess.run(["docker", "inspect", identifier], capture_output=True, text=True, check=True)
         return json.loads(said.stdout)[0]
+
+    def until_healthy(self, service: str) -> None:
+        def health() -> dict[str, Any]:
+            return self.container(service)["State"]["Health"]
+
+        wait_until(lambda: health()["Status"] == "healthy", 120, health)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float, why: Callable[[], object] = lambda: None) -> None:
+    """Look until something is so, or fail with what is instead."""
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, why()
+        time.sleep(1)
 
 
 def image(name: str) -> Callable[[], str | None]:
@@ -103,7 +123,7 @@ def image(name: str) -> Callable[[], str | None]:
 def started(require: Callable[..., None], profile: str, service: str, name: str, *words: str) -> Iterator[Project]:
     require("compose")
     require("compose", image(name))
-    project = Project(profile, service)
+    project = Project([profile], service)
     try:
         project.up(*words)
         yield project
@@ -153,11 +173,7 @@ def test_the_container_is_confined_and_healthy(default):
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["Memory"] > 0 and host["PidsLimit"] > 0
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert "no-new-privileges:true" in host["SecurityOpt"]
-    for _ in range(120):
-        if (health := default.container("web")["State"]["Health"])["Status"] == "healthy":
-            return
-        time.sleep(1)
-    raise AssertionError(health)
+    default.until_healthy("web")
 
 
 def test_it_stops_in_order_and_keeps_what_it_has(default):
