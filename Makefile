@@ -31,7 +31,7 @@ test: $(VENV)/.dev ## run the tests
 test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kubernetes, as far as they are there; EEMT_LONG=1 for all
 	$(BIN)/python -m pytest -s --durations=15 tests/executors
 
-test-service: $(VENV)/.dev ## run the service's tests in a browser, under load, on PostgreSQL, Prometheus and Compose
+test-service: $(VENV)/.dev ## run the service's tests in a browser, under load, on PostgreSQL, Prometheus, Compose and Kubernetes
 	$(BIN)/python -m pytest -s --durations=15 tests/service_systems
 
 test-archive: $(VENV)/.dev ## run the archive's tests on a real S3 server, rclone, a full disk and PostgreSQL

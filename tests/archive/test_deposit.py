@@ -14,8 +14,13 @@ from archive import scicat_server
 from archive.bags import FinishedSite, make_site, with_large_file, write
 from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel
 from archive.scicat_server import SciCat
+from eemt.archive import deposit
+from eemt.archive.areas import Area
 from eemt.archive.bag import TAGMANIFEST
+from eemt.archive.blocks import Block, Packed
 from eemt.archive.deposit import STEPS
+from eemt.archive.journal import Digest
+from eemt.config import ArchiveSettings
 from eemt.inventory import CRATE
 
 
@@ -341,6 +346,36 @@ def test_a_block_that_vanishes_after_it_was_verified_is_missed_before_the_bag_is
     code, _, err = flow.archive(site, "--only", "register")
     assert code == 0 and "goes back to move" in err
     flow.assert_archived(identifier, contents(site.folder))
+
+
+def test_a_block_that_vanishes_in_the_moment_after_is_missed_too(
+    flow: Flow, site: FinishedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = deposit.check_block
+
+    def checking(area: Area, identifier: str, packed: Packed) -> None:
+        check(area, identifier, packed)
+        if packed.name == "data/0001.tar":
+            area.remove(f"{identifier}/{packed.name}")
+
+    monkeypatch.setattr(deposit, "check_block", checking)
+    code, _, err = flow.archive(site)
+    assert code == 1 and "data/0001.tar was verified, but is no longer there" in err.splitlines()[-1]
+    assert flow.finished() == []
+    monkeypatch.undo()
+    assert flow.archive(site)[0] == 0
+    flow.assert_archived(flow.journal()["identifier"], contents(site.folder))
+
+
+def test_blocks_keep_their_order_where_there_are_more_than_names_have_digits_for(
+    flow: Flow, site: FinishedSite
+) -> None:
+    settings = ArchiveSettings(storage=str(flow.storage), staging=str(flow.staging), locks=str(flow.locks))
+    made = deposit.Deposit(site.folder, "ridge", settings, flow.place / "work")
+    names = [f"data/{number:04d}.tar" for number in (1, 9_999, 10_000, 100_000)]
+    made.blocks = [Block(name, ()) for name in names]
+    made.journal.packed = {name: Digest(sha256="", size=0) for name in reversed(names)}
+    assert [packed.name for packed in made.packed] == names
 
 
 @pytest.mark.parametrize("how", ["deleted", "cut short"])

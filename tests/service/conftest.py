@@ -24,9 +24,10 @@ from sqlalchemy import select
 from eemt.service.app import create_app
 from eemt.service.database import Database
 from eemt.service.jobs import folder
-from eemt.service.models import Job, User, now
+from eemt.service.models import Job, User
 from eemt.service.service import Service
 from eemt.service.settings import PREFIX, Settings
+from eemt.sql import now
 from executors.runs import Run, clip_config
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from eemt.service.database import Database
-from eemt.service.models import Event, Job, JobUpload, Upload, User, now
+from eemt.service.models import Event, Job, JobUpload, Upload, User
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 CONFIG = "sites: {hill: {dem: {source: inputs/dem.tif}}}\n"
 

@@ -18,10 +18,11 @@ from eemt.errors import InputError
 from eemt.service import accounts
 from eemt.service.accounts import check_name, check_password, log_in, neighbourhood
 from eemt.service.database import Database
-from eemt.service.models import Audit, FailedLogin, User, now
+from eemt.service.models import Audit, FailedLogin, User
 from eemt.service.problems import Problem
 from eemt.service.service import Service
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.people import PASSWORD, make_user
 
 

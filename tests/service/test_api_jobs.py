@@ -16,9 +16,10 @@ from sqlalchemy import select
 from eemt.service import jobs, runlog, streams
 from eemt.service.api.jobs import merged
 from eemt.service.app import create_app
-from eemt.service.models import Audit, Event, Job, RuleProgress, User, now
+from eemt.service.models import Audit, Event, Job, RuleProgress, User
 from eemt.service.service import Service
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 JOBS = "/api/v1/jobs"
 PROBLEM = "application/problem+json"

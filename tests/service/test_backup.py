@@ -17,9 +17,10 @@ from sqlalchemy import func, select, update
 from eemt.errors import InputError
 from eemt.service.backup import back_up
 from eemt.service.database import Database
-from eemt.service.models import Audit, Event, Job, Lease, Token, Upload, User, now
+from eemt.service.models import Audit, Event, Job, Lease, Token, Upload, User
 from eemt.service.restore import check, restore
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.records import add_job, add_upload, add_user, ago
 
 

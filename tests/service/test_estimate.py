@@ -21,9 +21,10 @@ from eemt.service import estimate, places, quotas
 from eemt.service.app import create_app
 from eemt.service.database import Database
 from eemt.service.estimate import Work
-from eemt.service.models import Job, new_id, now
+from eemt.service.models import Job, new_id
 from eemt.service.problems import Problem
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.people import make_user
 from service.test_uploads import send
 from sites import BOULDER, CLIMATE

@@ -10,8 +10,9 @@ from fastapi.testclient import TestClient
 
 from eemt.service.api import system
 from eemt.service.app import create_app
-from eemt.service.models import Audit, now
+from eemt.service.models import Audit
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.records import add_job, add_operator, add_user
 
 

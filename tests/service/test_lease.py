@@ -15,7 +15,7 @@ from eemt.errors import InputError
 from eemt.service import models, processes
 from eemt.service.database import Database
 from eemt.service.lease import Lease
-from eemt.service.models import now
+from eemt.sql import now
 
 from .snakefiles import until
 

@@ -14,10 +14,11 @@ from markupsafe import Markup
 from sqlalchemy.exc import OperationalError
 
 from eemt.service.app import create_app
-from eemt.service.models import Job, RuleProgress, State, User, now
+from eemt.service.models import Job, RuleProgress, State, User
 from eemt.service.pages import curves, explanations, reference, rendering, stages
 from eemt.service.problems import TYPES
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.conftest import Finished
 from service.people import PASSWORD, group, service_of
 from service.records import add_job, add_user

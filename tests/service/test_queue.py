@@ -13,9 +13,10 @@ from sqlalchemy import text
 from eemt.errors import InputError
 from eemt.service import following, jobs, processes, queue
 from eemt.service.database import Database
-from eemt.service.models import Job, now
+from eemt.service.models import Job
 from eemt.service.queue import Queue
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 from .snakefiles import add_job, alive, get, snakefile, told, until
 

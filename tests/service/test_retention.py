@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 
 from eemt.service import retention
 from eemt.service.database import Database
-from eemt.service.models import Audit, Event, Job, Upload, now
+from eemt.service.models import Audit, Event, Job, Upload
 from eemt.service.retention import Cleaner
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.records import add_job, add_upload, add_user, ago
 
 

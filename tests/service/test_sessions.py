@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from eemt.service import sessions
-from eemt.service.models import SignIn, Token, now
+from eemt.service.models import SignIn, Token
+from eemt.sql import now
 from service.people import ADDRESS, PASSWORD, browser, group, program, service_of, token_of
 
 

@@ -21,8 +21,9 @@ import rasterio
 from PIL import Image
 
 from eemt.service.database import Database
-from eemt.service.models import Job, now
+from eemt.service.models import Job
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.conftest import Server
 from service_systems.beds import CHROMIUM
 

@@ -23,7 +23,8 @@ import pytest
 from sqlalchemy import insert
 
 from eemt.service.database import Database
-from eemt.service.models import Event, Job, User, new_id, now
+from eemt.service.models import Event, Job, User, new_id
+from eemt.sql import now
 from service.records import CONFIG
 from service.snakefiles import snakefile
 from service_systems.asking import API, send, submit, wait_for

@@ -15,10 +15,11 @@ from sqlalchemy import create_engine, make_url, text
 
 from eemt.service.backup import back_up
 from eemt.service.database import Database
-from eemt.service.models import Audit, Event, Job, Token, User, now
+from eemt.service.models import Audit, Event, Job, Token, User
 from eemt.service.restore import restore
 from eemt.service.retention import Cleaner
 from eemt.service.settings import Settings
+from eemt.sql import now
 from service.records import add_job, add_upload, add_user, ago
 from service.test_backup import rows, used
 from service.test_database import (

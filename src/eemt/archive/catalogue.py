@@ -20,8 +20,9 @@ from eemt.archive.database import Database, catalogue_address
 from eemt.archive.entries import BlockEntry, Entry, Event, as_line, columns_of, entry_of, instant
 from eemt.archive.errors import StorageError
 from eemt.archive.search import Box, agree, mentions, overlap
-from eemt.archive.tables import BlockRow, DatasetRow, EventRow, now
+from eemt.archive.tables import BlockRow, DatasetRow, EventRow
 from eemt.errors import InputError
+from eemt.sql import now
 
 if TYPE_CHECKING:
     from eemt.archive.areas import Area

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from eemt.errors import InputError
 from eemt.service import audit
 from eemt.service.database import Database
-from eemt.service.models import FailedLogin, Role, SignIn, Token, User, now
+from eemt.service.models import FailedLogin, Role, SignIn, Token, User
 from eemt.service.problems import Problem
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 LOCAL = "local"  # the one user of a service without accounts
 NAME_PATTERN = r"^[a-z][a-z0-9._-]{1,31}$"

@@ -19,8 +19,9 @@ from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from eemt.service.jobs import tell
-from eemt.service.models import Archive, Job, now
+from eemt.service.models import Archive, Job
 from eemt.service.problems import Problem
+from eemt.sql import now
 
 ArchivalState = Literal[
     "none", "waiting", "packing", "moving", "verifying", "archived", "failed", "retrieving", "retrieved"

@@ -22,9 +22,10 @@ from eemt.service.archives import UNDER_WAY, ArchivalState, Fault
 from eemt.service.database import Database
 from eemt.service.depositing import Deposit
 from eemt.service.following import Complaints
-from eemt.service.models import Archive, Job, now
+from eemt.service.models import Archive, Job
 from eemt.service.queue import Holder
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0

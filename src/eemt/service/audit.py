@@ -7,7 +7,8 @@ from datetime import timedelta
 from sqlalchemy import CursorResult, delete
 from sqlalchemy.orm import Session
 
-from eemt.service.models import Audit, now
+from eemt.service.models import Audit
+from eemt.sql import now
 
 
 def write(

@@ -33,8 +33,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from eemt import __version__
 from eemt.errors import InputError
 from eemt.service.database import Database
-from eemt.service.models import FINISHED, now
+from eemt.service.models import FINISHED
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 FORMAT = 1
 MANIFEST = "manifest.json"

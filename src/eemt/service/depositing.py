@@ -19,9 +19,10 @@ from eemt.config import ArchiveSettings
 from eemt.errors import InputError
 from eemt.service import jobs, processes
 from eemt.service.archives import ArchivalState, Fault
-from eemt.service.models import Archive, Job, now
+from eemt.service.models import Archive, Job
 from eemt.service.processes import Identity
 from eemt.service.settings import PREFIX, Settings
+from eemt.sql import now
 
 WORK = Path("archive")  # in the job's folder, as are these
 RECEIPT = WORK / "receipt.json"

@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 
 from eemt.service.database import Database
 from eemt.service.jobs import tell
-from eemt.service.models import Event, Job, RuleProgress, now
+from eemt.service.models import Event, Job, RuleProgress
+from eemt.sql import now
 
 FILE = "events.jsonl"
 BATCH = 1_000_000  # bytes of a file that one transaction takes in

@@ -23,9 +23,10 @@ from sqlalchemy.orm import Session
 from eemt.errors import InputError
 from eemt.service import events, failures, jobs, processes, runs, supervise
 from eemt.service.database import Database
-from eemt.service.models import Job, State, now
+from eemt.service.models import Job, State
 from eemt.service.processes import Identity
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 LOG = logging.getLogger(__name__)
 START_AGAIN_SECONDS = 30.0  # after a start that failed, or a job that was lost twice

@@ -20,9 +20,10 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, defer
 
-from eemt.service.models import FINISHED, Event, Job, JobUpload, RuleProgress, State, now
+from eemt.service.models import FINISHED, Event, Job, JobUpload, RuleProgress, State
 from eemt.service.problems import Problem
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 CHANGES: dict[State, tuple[State, ...]] = {
     "pending": ("running", "cancelled"),

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from eemt.errors import InputError
 from eemt.service import models, processes
 from eemt.service.database import Database
-from eemt.service.models import now
+from eemt.sql import now
 
 NAME = "queue"
 EVERY_SECONDS = 10.0

@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eemt import __version__
 from eemt.service.archives import UNDER_WAY
-from eemt.service.models import FINISHED, Archive, Event, Job, Upload, now
+from eemt.service.models import FINISHED, Archive, Event, Job, Upload
 from eemt.service.service import Service
+from eemt.sql import now
 
 FRESH_SECONDS = 5.0
 EVENTS_AT_ONCE = 5000

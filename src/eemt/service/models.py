@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
-from sqlalchemy.engine import Dialect
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+
+from eemt.sql import NAMES, Instant, now
 
 Role = Literal["user", "operator"]
 Kind = Literal["sun", "eemt"]
@@ -17,42 +17,15 @@ State = Literal["pending", "running", "completed", "failed", "cancelled"]
 FINISHED: tuple[State, ...] = ("completed", "failed", "cancelled")
 
 
-def now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)
-
-
 def new_id() -> str:
     """Make an identifier that nobody can guess."""
     return secrets.token_hex(10)
 
 
-class Instant(TypeDecorator[datetime]):
-    """A time in UTC; SQLite, which knows no time zones, gets it without one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Write a time."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read a time."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
 class Base(DeclarativeBase):
     """What all tables share: names of constraints, so that migrations can change them."""
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+    metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {datetime: Instant, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 - read by the library
 
 

@@ -17,8 +17,9 @@ from eemt.errors import InputError
 from eemt.grid import Grid
 from eemt.service import estimate, places, policy
 from eemt.service.dependencies import Principal
-from eemt.service.models import Kind, Upload, now
+from eemt.service.models import Kind, Upload
 from eemt.service.settings import Settings
+from eemt.sql import now
 from eemt.sweep import cases, read_table
 
 DEEPEST = 6  # levels of keys and lists

@@ -25,8 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from eemt.errors import InputError
 from eemt.service.backup import FORMAT, KEY, MANIFEST, PIECE, ROWS_AT_ONCE, SUMS, Contents, Summed, back_up, tables
 from eemt.service.database import Database, config_of
-from eemt.service.models import FINISHED, now
+from eemt.service.models import FINISHED
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 
 @dataclass

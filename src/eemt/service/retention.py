@@ -35,19 +35,9 @@ from sqlalchemy.orm import Session
 
 from eemt.service import archives, audit
 from eemt.service.database import Database
-from eemt.service.models import (
-    FINISHED,
-    Archive,
-    Audit,
-    Event,
-    FailedLogin,
-    Job,
-    JobUpload,
-    SignIn,
-    Upload,
-    now,
-)
+from eemt.service.models import FINISHED, Archive, Audit, Event, FailedLogin, Job, JobUpload, SignIn, Upload
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from eemt.service.dependencies import Principal
-from eemt.service.models import SignIn, Token, User, now
+from eemt.service.models import SignIn, Token, User
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 TOKEN_PREFIX = "eemt_"  # by which people, and scanners of repositories, know one that was left lying about
 COOKIE = "eemt"

@@ -32,11 +32,12 @@ from starlette.requests import ClientDisconnect
 
 from eemt.service import inspection, places, quotas
 from eemt.service.database import Database
-from eemt.service.models import FINISHED, Job, JobUpload, Upload, new_id, now
+from eemt.service.models import FINISHED, Job, JobUpload, Upload, new_id
 from eemt.service.policy import UploadKind
 from eemt.service.problems import Problem
 from eemt.service.reading import file_of
 from eemt.service.settings import Settings
+from eemt.sql import now
 
 KINDS: tuple[UploadKind, ...] = get_args(UploadKind)
 # tables and polygons are read whole, so that they have to be smaller than rasters

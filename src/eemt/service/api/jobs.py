@@ -21,8 +21,9 @@ from eemt.service import archives, jobs, runlog, streams, submission
 from eemt.service.api.documented import problems
 from eemt.service.archives import ArchivalState, Fault
 from eemt.service.dependencies import Parts, Principal, Reading, SignedIn, note
-from eemt.service.models import FINISHED, Event, Job, Kind, RuleProgress, State, Upload, User, new_id, now
+from eemt.service.models import FINISHED, Event, Job, Kind, RuleProgress, State, Upload, User, new_id
 from eemt.service.problems import Problem
+from eemt.sql import now
 
 router = APIRouter(tags=["jobs"])
 

@@ -24,10 +24,11 @@ from eemt.service import retention, runs
 from eemt.service.api.documented import problems
 from eemt.service.archives import ArchivalState
 from eemt.service.dependencies import Asker, Operator, Parts, Reading, SignedIn, note
-from eemt.service.models import Job, now
+from eemt.service.models import Job
 from eemt.service.problems import Problem
 from eemt.service.service import Service
 from eemt.service.settings import Settings
+from eemt.sql import now
 from eemt.stages.profile import read_profile
 
 router = APIRouter(tags=["system"])
