@@ -145,3 +145,21 @@ def test_a_journal_that_cannot_be_written_is_told(flow: Flow, finished_site: Fin
     code, _, err = flow.archive(finished_site)
     assert code in (1, 2) and str(flow.place / "work") in err.splitlines()[-1] and "Traceback" not in err
     assert not list(flow.storage.iterdir())
+
+
+def test_a_site_that_is_at_fault_keeps_none_of_the_others_back(flow: Flow, finished_site: FinishedSite) -> None:
+    broken = make_site(finished_site.folder.parent / "broken")
+    (broken.folder / "summary.csv").unlink()
+    words = flow.words(finished_site)
+    words.insert(1, str(broken.folder))
+    code, said, err = flow.call(*words)
+    assert code == 2
+    assert f"archived as {finished_site.land().identifier}" in said
+    assert err.splitlines()[-1].startswith("eemt archive: archive: ") and "summary.csv (missing)" in err
+
+
+def test_a_receipt_is_of_one_site(flow: Flow, finished_site: FinishedSite) -> None:
+    words = flow.words(finished_site, "--receipt", str(flow.place / "receipt.json"))
+    words.insert(1, str(finished_site.folder.parent))
+    code, _, err = flow.call(*words)
+    assert (code, err) == (2, "eemt archive: archive: --receipt is for one site alone\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from eemt.archive.catalogues import Catalogues
 from eemt.archive.cleaning import finish_cleaning
 from eemt.archive.deposit import Deposit
+from eemt.archive.errors import StorageError
 from eemt.archive.settings import archive_settings
 from eemt.archive.telling import tell
 from eemt.config import SITE_NAME, ArchiveSettings
@@ -17,15 +18,37 @@ from eemt.raster import whole_or_nothing
 
 
 def run(args: argparse.Namespace) -> None:
-    """Archive each site; what goes wrong with one ends the command there."""
+    """Archive each site; what is wrong with one is told at the end, after the others.
+
+    Raises
+    ------
+    InputError
+        When that can be mended here: settings, or a site's files.
+    StorageError
+        When only places for files are at fault.
+    """
     tell()
     settings = archive_settings(args)
+    sites = {folder: _site(folder) for folder in args.folders}
+    if args.receipt and len(sites) > 1:
+        raise InputError("archive: --receipt is for one site alone")
+    faults: list[InputError | StorageError] = []
     with Catalogues(settings) as catalogues:
-        for folder in args.folders:
-            site = folder.resolve().name
-            if not re.match(SITE_NAME, site):
-                raise InputError(f"archive: {folder} is not the folder of a site, such as results/embedded")
-            _archive(folder, site, settings, catalogues, args)
+        for folder, site in sites.items():
+            try:
+                _archive(folder, site, settings, catalogues, args)
+            except (InputError, StorageError) as error:
+                faults.append(error)
+    if faults:
+        kind = InputError if any(isinstance(error, InputError) for error in faults) else OSError
+        raise kind("\n".join(map(str, faults)))
+
+
+def _site(folder: Path) -> str:
+    site = folder.resolve().name
+    if not re.match(SITE_NAME, site):
+        raise InputError(f"archive: {folder} is not the folder of a site, such as results/embedded")
+    return site
 
 
 def _archive(
