@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 test-clusters: $(VENV)/.dev ## run the tests on real SLURM, containers and Kubernetes, as far as they are there; EEMT_LONG=1 for all
-	$(BIN)/python -m pytest -s --durations=15 tests/executors
+	$(BIN)/python -m pytest -s --durations=15 $(or $(ONLY),tests/executors)
 
 test-service: $(VENV)/.dev ## run the service's tests in a browser, under load, on PostgreSQL, Prometheus, Compose and Kubernetes
 	$(BIN)/python -m pytest -s --durations=15 tests/service_systems
