@@ -77,7 +77,7 @@ docs-serve: $(VENV)/.dev ## show the documentation on http://127.0.0.1:8000 whil
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-	for extra in slurm generic kubernetes service archive zarr; do \
+	for extra in slurm generic htcondor kubernetes service archive zarr; do \
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --extra $$extra $(BESIDE) --output-file requirements-$$extra.txt || exit; \
 	done
 	echo snakemake-storage-plugin-s3 | $(BIN)/uv pip compile $(LOCK_OPTIONS:pyproject.toml=-) $(BESIDE) \

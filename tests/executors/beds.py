@@ -61,12 +61,16 @@ def brought_up(name: str, title: str, plugin: str, extra: str, program: str) -> 
     """Bring up a bed that is not up yet, where its programs are installed, or say what is missing."""
     if find_spec(plugin) is None:
         return f"the executor plugin is not installed; `make setup EXTRAS={extra}`"
+    return started(name, title, lambda: shutil.which(program) is not None)
+
+
+def started(name: str, title: str, is_installed: Callable[[], bool]) -> str | None:
     bed = BEDS / f"{name}.sh"
     if answers(str(bed), "status"):
         return None
     if os.geteuid() != 0:
         return f"no {title} is up; as root: `tests/beds/{name}.sh up`"
-    if shutil.which(program) is None:
+    if not is_installed():
         return f"{title} is not installed; as root on Debian or Ubuntu: `tests/beds/{name}.sh install`"
     done = subprocess.run([bed, "up"], check=False, capture_output=True, text=True, timeout=600)
     return None if done.returncode == 0 else f"{title} did not come up: {done.stderr[-500:]}"
@@ -79,6 +83,11 @@ def slurm() -> str | None:
 def gridengine() -> str | None:
     plugin = "snakemake_executor_plugin_cluster_generic"
     return brought_up("gridengine", "Grid Engine", plugin, "generic", "sge_qmaster")
+
+
+def htcondor() -> str | None:
+    # its programs, and the plugin, are in a root file system of the bed's own
+    return started("htcondor", "HTCondor", lambda: answers(str(BEDS / "htcondor.sh"), "installed"))
 
 
 def s3() -> str | None:
@@ -105,6 +114,7 @@ PROBES: dict[str, Probe] = {
     "apptainer": apptainer,
     "slurm": slurm,
     "gridengine": gridengine,
+    "htcondor": htcondor,
     "s3": s3,
     "kubernetes": kubernetes,
 }

@@ -34,12 +34,13 @@ class Run:
     """A folder that the workflow is called in.
 
     `prefix` stands before each call of Snakemake, such as what enters a bed's network; `variables` are added
-    to the environment.
+    to the environment; `program` is Snakemake, where it is another than beside this Python.
     """
 
     folder: Path
     prefix: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    program: str = SNAKEMAKE
 
     def configure(self, config: Mapping[str, Any]) -> None:
         (self.folder / "config").mkdir(exist_ok=True)
@@ -49,7 +50,7 @@ class Run:
         """Return the call of Snakemake with a profile of the project, by its name, or another, by its path."""
         return [
             *self.prefix,
-            SNAKEMAKE,
+            self.program,
             "--snakefile",
             str(snakefile or ROOT / "workflow/Snakefile"),
             "--profile",

@@ -53,7 +53,7 @@ def test_every_key_of_a_profile_has_a_comment(name: str):
     assert [line for line in bare if not line.startswith("executor:")] == []
 
 
-@pytest.mark.parametrize("name", ["htcondor", "lsf", "pbs"])
+@pytest.mark.parametrize("name", ["lsf", "pbs"])
 def test_profiles_that_nobody_ran_say_so(call, name: str):
     assert "untested" in call("profile", "show", name)[1].splitlines()[0]
     assert re.search(rf"^{name} .*untested", call("profile", "list")[1], re.M)
