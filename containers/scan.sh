@@ -2,7 +2,8 @@
 # Look for what an image lacks:  containers/scan.sh [IMAGE]
 #
 # Debian packages of which the mirrors have a newer build, such as a security update, by the image's own apt; and known
-# vulnerabilities of all that is in it, where trivy is installed. Ends with code 1 where there are any.
+# vulnerabilities of all that is in it, where trivy is installed. Ends with code 1 where there are any, with 2 where the
+# mirrors cannot be asked.
 #
 #   SCAN_OPTIONS  more words for `docker run`, such as --network=host
 set -euo pipefail
@@ -12,9 +13,9 @@ image=${1:-eemt/eemt:$version}
 
 # shellcheck disable=SC2016,SC2086 # the image's own shell; words on purpose
 pending=$(docker run --rm --user 0 ${SCAN_OPTIONS:-} "$image" sh -euc '
-  apt-get update -qq
+  apt-get -o APT::Update::Error-Mode=any update -qq
   apt-get --simulate --quiet=2 dist-upgrade | sed -n "s/^Inst //p"
-')
+') || { echo "$image: the mirrors of Debian cannot be asked; SCAN_OPTIONS=--network=host may help" >&2; exit 2; }
 if [ -n "$pending" ]; then
   printf '%s: newer packages are out, build it again with --no-cache:\n%s\n' "$image" "$pending" >&2
   exit 1
