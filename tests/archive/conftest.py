@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archive.bags import SITE, WRITTEN, FinishedSite, Stored, make_site, store, with_large_file
+from archive.flow import Call, Flow, Kennel, running_kennel
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,25 @@ def new_site(tmp_path: Path) -> Callable[..., FinishedSite]:
 def stored(request: pytest.FixtureRequest, finished_site: FinishedSite, tmp_path: Path) -> Stored:
     """The finished site as a bag in a folder, once in plain and once in compressed blocks."""
     return store(finished_site, tmp_path / "storage", compression=request.param)
+
+
+@pytest.fixture(scope="module")
+def all_kennels() -> Iterator[Kennel]:
+    with running_kennel() as kennel:
+        yield kennel
+
+
+@pytest.fixture
+def kennel(all_kennels: Kennel) -> Iterator[Kennel]:
+    yield all_kennels
+    all_kennels.clear()
+
+
+@pytest.fixture
+def flow(tmp_path: Path, call: Call) -> Flow:
+    return Flow(tmp_path, call)
+
+
+@pytest.fixture
+def site(large_site: FinishedSite) -> FinishedSite:
+    return large_site

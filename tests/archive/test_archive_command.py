@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from archive.bags import FinishedSite, make_site
-from archive.flow import Call, Flow, contents, identifier_in, spans
+from archive.flow import Flow, contents, identifier_in, spans
 from eemt.archive.deposit import STEPS
-
-
-@pytest.fixture
-def flow(tmp_path: Path, call: Call) -> Flow:
-    return Flow(tmp_path, call)
 
 
 def test_it_prints_identifier_files_blocks_and_place(flow: Flow, finished_site: FinishedSite) -> None:

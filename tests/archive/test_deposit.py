@@ -12,7 +12,7 @@ import pytest
 
 from archive import scicat_server
 from archive.bags import FinishedSite, make_site, with_large_file, write
-from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel
+from archive.flow import Flow, Kennel, contents, identifier_in
 from archive.scicat_server import SciCat
 from eemt.archive import deposit
 from eemt.archive.areas import Area
@@ -22,29 +22,6 @@ from eemt.archive.deposit import STEPS
 from eemt.archive.journal import Digest
 from eemt.config import ArchiveSettings
 from eemt.inventory import CRATE
-
-
-@pytest.fixture(scope="module")
-def all_kennels() -> Iterator[Kennel]:
-    with running_kennel() as kennel:
-        yield kennel
-
-
-@pytest.fixture
-def kennel(all_kennels: Kennel) -> Iterator[Kennel]:
-    yield all_kennels
-    all_kennels.clear()
-
-
-@pytest.fixture
-def flow(tmp_path: Path, call: Call) -> Flow:
-    return Flow(tmp_path, call)
-
-
-@pytest.fixture
-def site(large_site: FinishedSite) -> FinishedSite:
-    return large_site
-
 
 KILLED = {
     "before the first block is packed": ("before put", "staging/"),

@@ -5,42 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archive.bags import FinishedSite, make_site, store, write
-from archive.flow import Call, Flow, Kennel, contents, identifier_in, running_kennel
+from archive.flow import Flow, Kennel, contents, identifier_in
 from eemt.archive.areas import open_area
 from eemt.archive.bag import TAGMANIFEST, read_bag
 from eemt.archive.errors import StorageError
 from eemt.archive.retrieve import LINKS, retrieve_to_area
 from eemt.archive.selection import Selection
 from eemt.config import ArchiveSettings
-
-
-@pytest.fixture(scope="module")
-def all_kennels() -> Iterator[Kennel]:
-    with running_kennel() as kennel:
-        yield kennel
-
-
-@pytest.fixture
-def kennel(all_kennels: Kennel) -> Iterator[Kennel]:
-    yield all_kennels
-    all_kennels.clear()
-
-
-@pytest.fixture
-def flow(tmp_path: Path, call: Call) -> Flow:
-    return Flow(tmp_path, call)
-
-
-@pytest.fixture
-def site(large_site: FinishedSite) -> FinishedSite:
-    return large_site
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from archive.writers import KILLED_WRITER
+from archive.writers import KILLED_WRITER, content_of
 from archive_systems.conftest import ACCESS_KEY, SECRET_KEY, Store, free_ports
 from eemt.archive.areas import PIECE, Area, open_area
 from eemt.archive.errors import StorageError
@@ -117,16 +116,6 @@ def area(request: pytest.FixtureRequest) -> Area:
         return open_area("rclone:dav:")
     found: Area = request.getfixturevalue(request.param)
     return found
-
-
-def content_of(size: int) -> Iterator[bytes]:
-    """Yield bytes that differ from place to place."""
-    block = hashlib.sha256(b"eemt").digest() * (PIECE // 32)
-    done = 0
-    while done < size:
-        piece = done.to_bytes(8, "big") + block[8:]
-        yield piece[: size - done]
-        done += len(piece)
 
 
 def test_what_is_put_is_read_back(area: Area) -> None:

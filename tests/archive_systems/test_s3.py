@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.writers import KILLED_WRITER
+from archive.writers import KILLED_WRITER, content_of
 from archive_systems.conftest import ACCESS_KEY, SECRET_KEY, Store
 from eemt.archive.areas import PIECE, Area, open_area
 from eemt.archive.errors import StorageError
@@ -53,16 +53,6 @@ except StorageError as error:
 def area(store: Store, request: pytest.FixtureRequest) -> Area:  # noqa: ARG001
     """A folder of the shared server for one test."""
     return open_area(f"s3://archive/tests/{request.node.name.partition('[')[0]}")
-
-
-def content_of(size: int) -> Iterator[bytes]:
-    """Yield bytes that differ from place to place."""
-    block = hashlib.sha256(b"eemt").digest() * (PIECE // 32)
-    done = 0
-    while done < size:
-        piece = done.to_bytes(8, "big") + block[8:]
-        yield piece[: size - done]
-        done += len(piece)
 
 
 def digest(pieces: Iterator[bytes]) -> str:

@@ -7,12 +7,11 @@ is for those of several.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -21,6 +20,7 @@ from eemt.archive.areas import Waiting, patience
 from eemt.archive.errors import Kind, StorageError
 from eemt.archive.tables import VERSION, Base, Form
 from eemt.errors import InputError
+from eemt.sql import sqlite_engine
 
 ADDRESS = "EEMT_ARCHIVE_CATALOGUE"
 ADDRESS_FILE = "EEMT_ARCHIVE_CATALOGUE_FILE"
@@ -104,7 +104,9 @@ class Database:
         self._secrets = [word for word in (url.password, *_options(url, "password", "sslpassword")) if word]
         self.file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
         self.name = str(self.file) if self.file else f"postgresql://{url.host or _host(url)}/{url.database or ''}"
-        self.engine = _sqlite(url, min(BUSY_SECONDS, patience())) if self.file else _postgresql(url, patience())
+        # WAL needs memory that all readers share, which a network file system, where clusters keep folders, has not
+        is_file, busy = self.file is not None, min(BUSY_SECONDS, patience())
+        self.engine = sqlite_engine(url, busy, "DELETE") if is_file else _postgresql(url, patience())
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(begin="BEGIN IMMEDIATE"), expire_on_commit=False)
 
@@ -231,25 +233,6 @@ def _options(url: URL, *names: str) -> list[str]:
 
 def _host(url: URL) -> str:
     return ",".join(_options(url, "host"))
-
-
-def _sqlite(url: URL, busy: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": busy}, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        # transactions begin with the first statement and not with the first change: see `begin` below
-        connection.isolation_level = None
-        # WAL needs memory that all readers share, which a network file system, where clusters keep folders, has not
-        connection.execute("PRAGMA journal_mode=DELETE")
-        connection.execute("PRAGMA synchronous=FULL")  # what was recorded survives a power cut
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return engine
 
 
 def _postgresql(url: URL, longest: float) -> Engine:

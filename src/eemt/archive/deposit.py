@@ -214,7 +214,8 @@ class Deposit:
 
     def _move(self) -> None:
         """Copy the blocks that are not stored yet; each is compared with its checksum on the way."""
-        if not self._blocks_left():
+        left = self._blocks_left()
+        if not left:
             return
         self._unseal()
         self.stored.clear_leftovers()
@@ -226,7 +227,8 @@ class Deposit:
                 self._copy(packed)
             self._say_moved(packed.name)
             self._keep()
-            self.room.keep(self._blocks_left() + room_for(self.dataset))
+            left -= packed.size
+            self.room.keep(left + room_for(self.dataset))
 
     def _verify(self) -> None:
         """Read each block back from the storage and compare it."""
