@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -114,6 +115,39 @@ def test_states_and_faults_are_kept_with_their_history(catalogue):
     ]
     assert catalogue.begin(record()).state == "packing"
     assert catalogue.get(identifier).message is None
+
+
+def test_a_failure_is_one_line_and_the_same_one_again_says_how_often(catalogue):
+    identifier = catalogue.begin(record()).identifier
+    for message in ("no room", "no room", "no room", "it is gone", "no room"):
+        catalogue.begin(record())
+        catalogue.state(identifier, "moving")
+        catalogue.failed(identifier, "move", "system", f"{message}:\n3 of 7")
+        entry = catalogue.get(identifier)
+        assert (entry.state, entry.fault, entry.message) == ("failed", "system", f"{message}: 3 of 7")
+    lines = [line for line in catalogue.history(identifier) if line.outcome == "system error"]
+    since = re.compile(r"no room: 3 of 7 \(3 times since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)")
+    assert since.fullmatch(lines[0].message)
+    assert [line.message for line in lines[1:]] == ["it is gone: 3 of 7", "no room: 3 of 7"]
+    # tries that came to nothing else are not told of line by line
+    assert sum(line.outcome == "begun" for line in catalogue.history(identifier)) == 3
+    # what happened in between is never forgotten
+    catalogue.event(identifier, "rebuild", "known")
+    catalogue.failed(identifier, "move", "system", "no room: 3 of 7")
+    assert [line.step for line in catalogue.history(identifier)][-3:] == ["move", "rebuild", "move"]
+    # another fault, or another step, is another line
+    catalogue.failed(identifier, "move", "user", "no room: 3 of 7")
+    catalogue.failed(identifier, "pack", "user", "no room: 3 of 7")
+    assert [line.step for line in catalogue.history(identifier)][-3:] == ["move", "move", "pack"]
+
+
+def test_a_failure_of_what_is_archived_is_history_alone(catalogue):
+    identifier = archive(catalogue, record())
+    for _ in range(2):
+        catalogue.failed(identifier, "pack", "user", "a file has changed")
+    assert catalogue.get(identifier).state == "archived"
+    assert [line.step for line in catalogue.history(identifier)][-2:] == ["archived", "pack"]
+    assert "(2 times since" in catalogue.history(identifier)[-1].message
 
 
 def test_nothing_is_archived_whose_blocks_were_not_all_verified(catalogue):

@@ -8,7 +8,9 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from archive.bags import SITE, make_site
+from eemt.config import Site, check_section
+from eemt.crate import write_crate
 from eemt.errors import InputError
-from eemt.service import depositing, jobs, processes
+from eemt.inventory import CRATE
+from eemt.service import archiving, depositing, jobs, processes
 from eemt.service.app import create_app
 from eemt.service.database import Database
 from eemt.service.models import Archive, Audit, Event, Job, User
@@ -33,7 +38,7 @@ from service.records import add_job, add_user, ago
 from service.snakefiles import until
 
 WAY = ["waiting", "packing", "moving", "verifying", "archived"]
-UNDER_WAY = {"waiting", "packing", "moving", "verifying", "retrieving"}
+UNDER_WAY = {"waiting", "packing", "moving", "verifying", "retrieving", "ending"}
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +247,14 @@ def test_the_job_of_another_cannot_be_archived(tmp_path: Path, place: Place, sit
             asker = program(client, name)
             answers = [asker.post(f"{job.address}/{way}") for way in ("archive", "retrieve")]
             if name == "ben":
-                assert [answer.status_code for answer in answers] == [404, 404]
-                assert "no such job" in answers[0].json()["detail"]
+                answers += [asker.delete(f"{job.address}/{way}") for way in ("archive", "retrieve")]
+                assert [answer.status_code for answer in answers] == [404] * 4
+                assert all("no such job" in answer.json()["detail"] for answer in answers)
         assert answers[0].status_code == 202
+        assert program(client, "ben").delete(f"{job.address}/archive").status_code == 404
+        assert settled(program(client, "ada"), job.id)["state"] == "archived"
         assert client.post(f"{job.address}/archive").status_code == 401
+        assert client.delete(f"{job.address}/archive").status_code == 401
 
 
 # what goes wrong
@@ -305,6 +314,287 @@ def test_a_retrieval_that_is_refused_or_fails_leaves_the_job_archived(
     assert settled(client, job.id)["state"] == "retrieved"
 
 
+# calling off
+
+
+def left(client: TestClient, place: Place) -> list[str]:
+    """Return what there is of datasets in storage and staging, and the room that they hold."""
+    staging = service_of(client).settings.folder / "archive/staging"
+    files = [path for folder in (place.storage, staging) for path in folder.rglob("*") if path.is_file()]
+    return sorted(path.name for path in [*files, *place.locks.glob("room-*")])
+
+
+def trail(client: TestClient, job: str) -> list[str]:
+    with service_of(client).database.reading() as session:
+        return list(session.scalars(select(Audit.action).where(Audit.target == job).order_by(Audit.id)))
+
+
+def test_an_archiving_that_is_called_off_leaves_nothing_and_can_be_asked_for_again(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    before = sums(job.folder / "results" / SITE)
+    assert client.delete(f"{job.address}/archive").status_code == 409  # none is under way
+    with place.held():
+        client.post(f"{job.address}/archive")
+        until(lambda: state(client, job.id)["state"] == "moving")
+        assert left(client, place)
+        page = client.get(f"/jobs/{job.id}").text
+        assert 'data-action="call-off" data-way="archive"' in page
+        assert client.delete(f"{job.address}/retrieve").status_code == 409
+        answer = client.delete(f"{job.address}/archive")
+        assert (answer.status_code, answer.json()["state"]) == (202, "ending")
+        assert settled(client, job.id) == {
+            "state": "none", "identifier": None, "message": None, "fault": None, "at": None
+        }  # fmt: skip
+    assert left(client, place) == []
+    assert sums(job.folder / "results" / SITE) == before
+    page = client.get(f"/jobs/{job.id}").text
+    assert 'data-action="archive"' in page and "call-off" not in page and 'id="archive"' not in page
+    assert figures(client) == dict.fromkeys(figures(client), 0)
+    refused = client.delete(f"{job.address}/archive")
+    assert refused.status_code == 409 and "not being archived" in refused.json()["detail"]
+    client.post(f"{job.address}/archive")
+    assert settled(client, job.id)["state"] == "archived"
+    refused = client.delete(f"{job.address}/archive")
+    assert refused.status_code == 409 and "what the archive has stays" in refused.json()["detail"]
+    assert trail(client, job.id) == [
+        "job.archive", "job.archive.cancel", "job.archive.cancelled", "job.archive", "job.archived"
+    ]  # fmt: skip
+
+
+def test_what_waits_for_room_can_be_called_off_and_deleted(client: TestClient, place: Place, job: Finished) -> None:
+    section = json.loads(place.config.read_text())["archive"]
+    place.config.write_text(json.dumps({"archive": section | {"min_free_percent": 99.9999, "wait_hours": 5}}))
+    client.post(f"{job.address}/archive")
+    until(lambda: "waits for room" in str(state(client, job.id)["message"]))
+    assert left(client, place)
+    client.delete(f"{job.address}/archive")
+    assert settled(client, job.id)["state"] == "none"
+    assert left(client, place) == []
+    assert client.delete(job.address).status_code == 204
+    assert not job.folder.exists()
+
+
+def test_what_waits_for_its_turn_is_called_off_before_that(client: TestClient, place: Place, site: Path) -> None:
+    first, second = (made(service_of(client), site) for _ in range(2))
+    with place.held():
+        for job in (first, second):
+            client.post(f"{job.address}/archive")
+        until(lambda: state(client, first.id)["state"] == "moving")
+        assert state(client, second.id)["state"] == "waiting"
+        client.delete(f"{second.address}/archive")
+        assert settled(client, second.id)["state"] == "none"
+        assert state(client, first.id)["state"] == "moving"
+    assert settled(client, first.id)["state"] == "archived"
+
+
+def test_a_retrieval_that_is_called_off_leaves_the_job_archived(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    client.post(f"{job.address}/archive")
+    identifier = settled(client, job.id)["identifier"]
+    stored = sums(place.storage)
+    with service_of(client).database.session() as session:
+        session.get_one(Job, job.id).finished = ago(200)
+    clean(client)
+    with place.held("read"):
+        client.post(f"{job.address}/retrieve")
+        until(lambda: state(client, job.id)["state"] == "retrieving")
+        assert 'data-action="call-off" data-way="retrieve"' in client.get(f"/jobs/{job.id}").text
+        refused = client.delete(f"{job.address}/archive")
+        assert refused.status_code == 409 and "not being archived" in refused.json()["detail"]
+        assert client.delete(f"{job.address}/retrieve").status_code == 202
+        found = settled(client, job.id)
+    assert (found["state"], found["identifier"], found["fault"]) == ("archived", identifier, None)
+    assert not list(job.folder.parent.iterdir()) and sums(place.storage) == stored
+    assert client.get(job.address).json()["removed"] is not None
+    client.post(f"{job.address}/retrieve")
+    assert settled(client, job.id)["state"] == "retrieved"
+    assert trail(client, job.id)[-4:] == [
+        "job.retrieve.cancel", "job.retrieve.cancelled", "job.retrieve", "job.retrieved"
+    ]  # fmt: skip
+
+
+def test_what_another_job_has_archived_stays_when_the_same_results_are_called_off(
+    client: TestClient, place: Place, site: Path
+) -> None:
+    first, second = (made(service_of(client), site) for _ in range(2))
+    client.post(f"{first.address}/archive")
+    found = settled(client, first.id)
+    stored = sums(place.storage)
+    with place.held("verify"):
+        client.post(f"{second.address}/archive")
+        until(lambda: state(client, second.id)["state"] == "verifying")
+        client.delete(f"{second.address}/archive")
+        assert settled(client, second.id)["state"] == "none"
+    assert client.delete(second.address).status_code == 204
+    assert sums(place.storage) == stored and state(client, first.id) == found
+
+
+def test_an_earlier_attempt_stays_archived_when_a_later_one_is_called_off(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    with service_of(client).database.session() as session:
+        jobs.tell(session, job.id, "state", state="completed", attempt=1, message=None)
+    client.post(f"{job.address}/archive")
+    identifier = settled(client, job.id)["identifier"]
+    stored = sums(place.storage)
+    (job.folder / "results" / SITE / "summary.csv").write_text("changed\n")
+    write_crate_anew(job.folder / "results" / SITE)
+    with service_of(client).database.session() as session:
+        session.get_one(Job, job.id).attempt = 2
+        jobs.tell(session, job.id, "state", state="completed", attempt=2, message=None)
+    before = state(client, job.id)
+    assert before["message"] == f"What attempt 1 made is archived as {identifier}."
+    with place.held():
+        client.post(f"{job.address}/archive")
+        until(lambda: state(client, job.id)["state"] == "moving")
+        client.delete(f"{job.address}/archive")
+        assert settled(client, job.id) == before
+    assert sums(place.storage) == stored
+
+
+def write_crate_anew(folder: Path) -> None:
+    """Make the crate of results that were changed."""
+    values = {
+        "dem": {"source": "hills.tif"},
+        "climate": {"source": "daymet", "years": [2001, 2003]},
+        "eemt": {"methods": ["trad", "topo"], "keep": []},
+        "outputs": {"parts": False, "publisher": "Catchment Survey", "licence": "CC-BY-4.0"},
+    }
+    write_crate(folder, folder / CRATE, SITE, check_section(Site, values, "settings"), "snakemake", threads=1)
+
+
+def test_what_is_in_the_storage_already_can_no_longer_be_called_off(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    catalogue = service_of(client).settings.folder / "archive/catalogue.sqlite"
+    with place.held("verify"):
+        client.post(f"{job.address}/archive")
+        until(lambda: state(client, job.id)["state"] == "verifying")
+        other = sqlite3.connect(catalogue, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+    log = job.folder / depositing.LOG
+    until(lambda: ": archived in " in log.read_text())
+    until(lambda: service_of(client).archiver.running[job.id].has_archived)
+    assert client.delete(f"{job.address}/archive").json()["state"] == "ending"
+    other.execute("ROLLBACK")
+    other.close()
+    found = settled(client, job.id)
+    assert found["state"] == "archived", found
+    assert (place.storage / found["identifier"] / "tagmanifest-sha256.txt").is_file()
+
+
+# what is left of what failed
+
+
+def killed_when_all_is_moved(client: TestClient, place: Place, job: Finished) -> None:
+    """Have an archiving fail that has blocks in staging and in the storage."""
+    with place.held("verify"):
+        client.post(f"{job.address}/archive")
+        until(lambda: state(client, job.id)["state"] == "verifying")
+        processes.send(processes.members(f"archive-{job.id}"), signal.SIGKILL)
+        assert settled(client, job.id)["state"] == "failed"
+    assert "0001.tar" in left(client, place)
+
+
+def test_deleting_a_job_removes_what_its_failed_archiving_left(client: TestClient, place: Place, site: Path) -> None:
+    kept = made(service_of(client), site)
+    (kept.folder / "results" / SITE / "summary.csv").write_text("another\n")
+    write_crate_anew(kept.folder / "results" / SITE)
+    client.post(f"{kept.address}/archive")
+    assert settled(client, kept.id)["state"] == "archived"
+    stored = sums(place.storage)
+    job = made(service_of(client), site)
+    killed_when_all_is_moved(client, place, job)
+    assert client.delete(job.address).status_code == 204
+    assert not (job.folder / "results").exists()
+    until(lambda: not job.folder.exists())
+    assert sums(place.storage) == stored
+    assert trail(client, job.id)[-3:] == ["job.archive.failed", "job.delete", "job.archive.discarded"]
+    with service_of(client).database.reading() as session:
+        assert session.get(Archive, job.id) is None
+
+
+def test_a_cleanup_that_removes_a_job_removes_what_its_failed_archiving_left(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    killed_when_all_is_moved(client, place, job)
+    with service_of(client).database.session() as session:
+        session.get_one(Job, job.id).finished = ago(200)
+    assert [item["id"] for item in clean(client)["items"]] == [job.id]
+    clean(client)  # does not take away what the archive knows it by
+    assert settled(client, job.id)["state"] == "none"
+    until(lambda: not job.folder.exists())
+    assert left(client, place) == []
+    assert "A clone computes it anew" in client.get(f"/jobs/{job.id}").text
+
+
+def test_what_cannot_be_removed_now_is_removed_when_the_storage_is_back(
+    client: TestClient, place: Place, job: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "GIVE_UP_AGAIN_SECONDS", 0.2)
+    killed_when_all_is_moved(client, place, job)
+    away = place.storage.rename(place.storage.with_name("away"))
+    assert client.delete(job.address).status_code == 204
+    clean(client)
+    until(lambda: "at fault: the storage" in (job.folder / depositing.LOG).read_text())
+    assert (job.folder / depositing.WORK / "journal" / f"{SITE}.json").is_file()
+    away.rename(place.storage)
+    until(lambda: not job.folder.exists())
+    assert left(client, place) == []
+
+
+def test_calling_off_says_when_what_was_begun_cannot_be_removed(
+    client: TestClient, place: Place, job: Finished
+) -> None:
+    with place.held("verify"):
+        client.post(f"{job.address}/archive")
+        until(lambda: state(client, job.id)["state"] == "verifying")
+        away = place.storage.rename(place.storage.with_name("away"))
+        client.delete(f"{job.address}/archive")
+        found = settled(client, job.id)
+    assert (found["state"], found["fault"]) == ("failed", "system")
+    assert "called off, but what was begun of it cannot be removed" in found["message"]
+    away.rename(place.storage)
+    assert client.delete(job.address).status_code == 204
+    until(lambda: not job.folder.exists())
+    assert left(client, place) == []
+
+
+def test_what_is_called_off_of_an_archive_that_was_taken_away_ends(
+    client: TestClient, place: Place, job: Finished, site: Path
+) -> None:
+    service = service_of(client)
+    removed = made(service, site)
+    killed_when_all_is_moved(client, place, removed)
+    place.storage.rename(place.storage.with_name("away"))
+    assert client.delete(removed.address).status_code == 204
+    until(lambda: "at fault: the storage" in (removed.folder / depositing.LOG).read_text())
+    with service.database.session() as session:
+        session.add(Archive(job_id=job.id, attempt=1, action="archive", state="ending"))
+    service.archiver.stop()
+    service.archiver.settings = service.settings.model_copy(update={"archive": None})
+    service.archiver.start()
+    assert not removed.folder.exists()
+    assert state(client, job.id)["state"] == "none" and job.folder.is_dir()
+
+
+def test_the_same_files_at_once_are_archived_one_after_the_other(
+    tmp_path: Path, place: Place, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "AGAIN_SECONDS", 0.5)
+    waits = "on their way to the archive already"
+    settings = Settings(folder=tmp_path / "service", archive=place.config, least_free_bytes=0, archiving=2)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8420") as client:
+        several = [made(service_of(client), site) for _ in range(2)]
+        with place.held():
+            for job in several:
+                client.post(f"{job.address}/archive")
+            until(lambda: any(waits in str(state(client, job.id)["message"]) for job in several))
+        assert [settled(client, job.id)["state"] for job in several] == ["archived"] * 2
+
+
 # servers that end
 
 
@@ -358,6 +648,59 @@ def test_a_command_that_outlives_its_server_is_taken_up_and_told_of_to_its_end(
     assert (place.storage / found["identifier"] / "tagmanifest-sha256.txt").is_file()
     assert not commands(job)
     client.close()
+
+
+def test_what_is_called_off_ends_so_though_the_server_is_killed_before_the_command_has_ended(
+    place: Place, serve: Callable[..., Server], site: Path
+) -> None:
+    with place.held():
+        job, server = in_mid_archive(place, serve, site)
+        processes.send(processes.members(f"archive-{job}"), signal.SIGSTOP)
+        address = f"{server.address}/api/v1/jobs/{job}/archive"
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: httpx.delete(address, timeout=60), range(4)))
+        assert {(answer.status_code, answer.json()["state"]) for answer in answers} == {(202, "ending")}
+        server.end(signal.SIGKILL)
+        server.start()
+        with httpx.Client(base_url=server.address, timeout=60) as client:
+            assert state(client, job)["state"] == "ending"
+            assert client.post(f"/api/v1/jobs/{job}/archive").status_code == 409
+            assert client.delete(f"/api/v1/jobs/{job}").status_code == 409
+            processes.send(processes.members(f"archive-{job}"), signal.SIGCONT)
+            assert settled(client, job)["state"] == "none"
+        assert not commands(job)
+    assert not list(place.storage.iterdir()) and not list(place.locks.glob("room-*"))
+    assert not [path for path in (server.folder / "archive/staging").rglob("*") if path.is_file()]
+    database = Database(Settings(folder=server.folder).database)
+    with database.reading() as session:
+        audit = list(session.scalars(select(Audit.action).where(Audit.target == job).order_by(Audit.id)))
+    database.close()
+    assert audit == ["job.archive", "job.archive.cancel", "job.archive.cancelled"]
+
+
+def test_a_command_that_had_finished_when_it_was_called_off_has_archived(
+    place: Place, serve: Callable[..., Server], site: Path
+) -> None:
+    with place.held():
+        job, server = in_mid_archive(place, serve, site)
+        processes.send(processes.members(f"archive-{job}"), signal.SIGSTOP)
+        assert httpx.delete(f"{server.address}/api/v1/jobs/{job}/archive").status_code == 202
+        server.end(signal.SIGKILL)
+        # as if it had not been interrupted yet
+        processes.send(processes.members(f"archive-{job}"), signal.SIGKILL)
+        until(lambda: not commands(job))
+        settings = Settings(folder=server.folder, archive=place.config)
+        database = Database(settings.database)
+        with database.reading() as session:
+            record, row = session.get_one(Job, job), session.get_one(Archive, job)
+            assert row.state == "ending"
+        database.close()
+    assert depositing.begin(settings, record, row, "archive").child.wait(60) == 0  # type: ignore[union-attr]
+    server.start()
+    with httpx.Client(base_url=server.address, timeout=60) as client:
+        found = settled(client, job)
+    assert found["state"] == "archived", found
+    assert (place.storage / found["identifier"] / "tagmanifest-sha256.txt").is_file()
 
 
 def test_what_is_killed_or_stopped_in_the_middle_is_gone_on_with_by_the_next_server(
@@ -461,6 +804,25 @@ def test_what_cannot_be_archived_stays_and_its_reason_is_told(
     code, said, _ = call("cleanup", "--folder", str(service.settings.folder))
     assert code == 0
     assert re.search(rf"stays +{changed.id} .* ridge: cannot be archived, user error: .*summary\.csv", said)
+
+
+@pytest.mark.parametrize("wrong", ["archive: [", "archive: {storage: 's3://keep/maps', storage_profile: of-nobody}"])
+def test_a_config_file_that_is_wrong_is_not_the_users_fault_and_is_tried_again(
+    keeper: TestClient, place: Place, site: Path, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = place.config.read_text()
+    place.config.write_text(wrong)
+    job = made(service_of(keeper), site, finished=ago(200))
+    clean(keeper)
+    found = settled(keeper, job.id)
+    assert (found["state"], found["fault"], found["message"]) == ("failed", "system", depositing.NOT_SET_UP)
+    page = keeper.get(f"/jobs/{job.id}").text
+    assert "the archive is at fault" in page and str(place.config) not in page
+    [line] = [line for line in caplog.messages if line.startswith(f"job {job.id}: archive failed: ")]
+    assert "cannot be read as YAML" in line or "of-nobody" in line
+    place.config.write_text(right)
+    clean(keeper)
+    assert settled(keeper, job.id)["state"] == "archived"
 
 
 def test_failed_and_deleted_jobs_are_removed_as_ever(keeper: TestClient) -> None:

@@ -19,6 +19,7 @@ from eemt.archive.blocks import Packed
 from eemt.archive.database import Database, catalogue_address
 from eemt.archive.entries import BlockEntry, Entry, Event, as_line, columns_of, entry_of, instant
 from eemt.archive.errors import StorageError
+from eemt.archive.history import note, note_failure
 from eemt.archive.search import Box, agree, mentions, overlap
 from eemt.archive.tables import BlockRow, DatasetRow, EventRow
 from eemt.errors import InputError
@@ -108,7 +109,7 @@ class Catalogue:
             if anew:
                 _set(row, {"state": "packing", "fault": None, "message": None, "changed": now()})
             if new or anew:
-                _note(session, row.identifier, "packing", "begun")
+                note(session, row.identifier, "packing", "begun")
             return entry_of(row)
 
         return self._database.write(work)
@@ -130,7 +131,27 @@ class Catalogue:
             row = self._locked(session, identifier)
             if row.state != "archived":
                 row.state, row.fault, row.message, row.changed = state, fault, as_line(message), now()
-            _note(session, identifier, state, f"{fault} error" if fault else "done", message)
+            note(session, identifier, state, f"{fault} error" if fault else "done", message)
+
+        self._database.write(work)
+
+    def failed(self, identifier: str, step: str, fault: Fault, message: str) -> None:
+        """Say that a dataset failed at a step, whose fault that is and what it was.
+
+        In its history that is one line. Where it failed in the same way before, and nothing but the new try has come
+        between, it is still one line, which says how often and since when.
+
+        Raises
+        ------
+        InputError
+            When the catalogue does not hold it.
+        """
+
+        def work(session: Session) -> None:
+            row = self._locked(session, identifier)
+            if row.state != "archived":
+                row.state, row.fault, row.message, row.changed = "failed", fault, as_line(message), now()
+            note_failure(session, identifier, step, f"{fault} error", as_line(message) or "")
 
         self._database.write(work)
 
@@ -187,7 +208,7 @@ class Catalogue:
                 _set(row, {"state": "archived", "fault": None, "message": None, "storage": storage})
                 row.tagmanifest_sha256 = tagmanifest_sha256
                 row.archived_at = row.changed = now()
-                _note(session, identifier, "archived", "done", f"{len(kept)} blocks at {storage}")
+                note(session, identifier, "archived", "done", f"{len(kept)} blocks at {storage}")
 
         self._database.write(work)
 
@@ -216,14 +237,14 @@ class Catalogue:
             known = [*faults, *of_blocks]
             row.fault = "system" if known else None
             row.message = as_line("; ".join(known)) if known else None
-            _note(session, identifier, "verify", "faults" if known else "right", message)
+            note(session, identifier, "verify", "faults" if known else "right", message)
 
         self._database.write(work)
 
     def event(self, identifier: str, step: str, outcome: str, message: str | None = None) -> None:
         """Write down what happened to a dataset, such as its retrieval."""
         self._database.write(
-            lambda session: _note(session, self._locked(session, identifier).identifier, step, outcome, message)
+            lambda session: note(session, self._locked(session, identifier).identifier, step, outcome, message)
         )
 
     def get(self, identifier: str) -> Entry | None:
@@ -361,7 +382,7 @@ class Catalogue:
                 return "is not the bag that the catalogue remembers: the checksum of its tag manifest is another one"
             _set(row, {**columns, "storage": storage})
             _keep(session, folder, bag.packed)
-            _note(session, folder, "rebuild", "taken in" if new else "known", storage)
+            note(session, folder, "rebuild", "taken in" if new else "known", storage)
             return None
 
         return self._database.write(work)
@@ -405,7 +426,3 @@ def _keep(session: Session, identifier: str, blocks: Iterable[Packed] | None) ->
 def _set(row: DatasetRow, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         setattr(row, name, value)
-
-
-def _note(session: Session, identifier: str, step: str, outcome: str, message: str | None = None) -> None:
-    session.add(EventRow(dataset=identifier, step=step, outcome=outcome, message=as_line(message)))

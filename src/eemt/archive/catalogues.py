@@ -121,13 +121,48 @@ class Catalogues:
 
         def ours() -> None:
             self._begin(known)
-            self.catalogue.state(known.identifier, "failed", fault, message)
-            self.catalogue.event(known.identifier, step, "failed", message)
+            self.catalogue.failed(known.identifier, step, fault, message)
 
         def scicat() -> None:
             if self.scicat:
                 pid = self._pids.get(known.identifier) or self.scicat.register(known.record, known.blocks)
                 self.scicat.failed(pid, fault, message)
+
+        self._tell(OURS, ours, whatever=True)
+        self._tell(SCICAT, scicat, whatever=True)
+
+    def had(self, identifier: str, storage: str) -> bool:
+        """Say whether the archive's own had a dataset as archived in a storage at any time.
+
+        Raises
+        ------
+        InputError, StorageError
+            When it cannot be asked.
+        """
+        entry = self.catalogue.get(identifier)
+        return (
+            entry is not None
+            and entry.identifier == identifier
+            and entry.storage == storage
+            and entry.archived_at is not None
+        )
+
+    def given_up(self, identifier: str) -> None:
+        """Say that a dataset, which is not archived, was given up on its way."""
+        message = "it was given up on its way"
+        open_ones: list[str] = []
+
+        def ours() -> None:
+            entry = self.catalogue.get(identifier)
+            if entry is not None and entry.identifier == identifier and entry.state != "archived":
+                self.catalogue.failed(identifier, "discard", "user", message)
+                open_ones.append(identifier)
+
+        def scicat() -> None:
+            pid = self.scicat.find(identifier) if self.scicat and open_ones else None
+            if self.scicat and pid:
+                # of its two words for failures, the other says that files are missing
+                self.scicat.failed(pid, "system", message)
 
         self._tell(OURS, ours, whatever=True)
         self._tell(SCICAT, scicat, whatever=True)

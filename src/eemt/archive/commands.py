@@ -20,11 +20,18 @@ def _archive(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--work", type=Path, default=Path("archive"), metavar="DIR", help="folder of the journals (default: archive)"
     )
-    command.add_argument(
+    part = command.add_mutually_exclusive_group()
+    part.add_argument(
         "--only",
         choices=STEPS,
         metavar="STEP",
         help=f"take one step, and those before it that are not finished: {', '.join(STEPS)}",
+    )
+    part.add_argument(
+        "--discard",
+        action="store_true",
+        help="give up what was begun: remove it from staging and storage, and never what is archived; the site's own "
+        "files stay, and need not be there",
     )
     command.add_argument("--receipt", type=Path, metavar="FILE", help="also write how far it is, as JSON")
 

@@ -8,7 +8,6 @@ block has been read back from the storage and catalogues know it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -21,9 +20,10 @@ from eemt.archive.blocks import Block, Packed, pack, plan_blocks
 from eemt.archive.catalogues import Catalogues, Known
 from eemt.archive.cleaning import remove_source
 from eemt.archive.dataset import Dataset, land
-from eemt.archive.errors import StorageError
+from eemt.archive.discarding import take_back
+from eemt.archive.errors import SourceError, StorageError
 from eemt.archive.exact import DifferentError, exactly
-from eemt.archive.journal import Digest, Journal, journal_path, read_journal
+from eemt.archive.journal import Digest, Journal, journal_lock, journal_path, read_journal
 from eemt.archive.limits import alone, locks_folder, slot
 from eemt.archive.room import Room
 from eemt.archive.sealing import remove_strangers, room_for, seal, sealed_bag
@@ -79,7 +79,8 @@ class Deposit:
         self.locks = locks_folder(settings.locks)
         self.storage, self.staging = open_storage(settings), open_staging(settings)
         self.path = journal_path(work, site)
-        self.dataset: Dataset = land(folder, site, settings.tiles)
+        with of_source():
+            self.dataset: Dataset = land(folder, site, settings.tiles)
         self.identifier = self.dataset.identifier
         self.stored, self.staged = Below(self.storage, self.identifier), Below(self.staging, self.identifier)
         self.room = Room(self.storage, self.identifier, self.locks, self.path)
@@ -98,7 +99,8 @@ class Deposit:
         """
         from eemt.archive.record import describe  # loads xarray and Matplotlib, which most steps do not need
 
-        return describe(self.dataset, self.settings)
+        with of_source():
+            return describe(self.dataset, self.settings)
 
     @property
     def packed(self) -> list[Packed]:
@@ -191,7 +193,7 @@ class Deposit:
             if not self.journal.tagmanifest:
                 self.staged.remove_all()
                 self.journal.packed = {}
-            raise self._changed(error) from None
+            raise SourceError(str(self._changed(error))) from None
 
     def _compare(self, block: Block) -> None:
         """See that the files of a block are still those that it holds."""
@@ -268,7 +270,9 @@ class Deposit:
 
     def _sealed(self) -> str:
         self._unseal()
-        return seal(self.stored, self.record, self.blocks, self.packed, self.folder, self.journal.bagged)
+        record = self.record
+        with of_source():
+            return seal(self.stored, record, self.blocks, self.packed, self.folder, self.journal.bagged)
 
     def _tell_archived(self) -> None:
         if self.catalogues is None:
@@ -342,12 +346,7 @@ class Deposit:
             return
         LOG.info("%s: takes back what was begun of %s", self.identifier, old.identifier)
         with held(old.identifier, None, self.locks):
-            if old.staging == self.staging.address:
-                Below(self.staging, old.identifier).remove_all()
-            stored = Below(self.storage, old.identifier)
-            if old.storage == self.storage.address and stored.size(TAGMANIFEST) is None:
-                stored.remove_all()
-            Room(self.storage, old.identifier, self.locks, self.path).keep(0)
+            take_back(old, self.path, self.storage, self.staging, self.locks, self.catalogues)
 
     def _keep(self) -> None:
         self.journal.write(self.path)
@@ -411,19 +410,26 @@ class Deposit:
 
 
 @contextlib.contextmanager
+def of_source() -> Iterator[None]:
+    """Say of input that cannot be used that it is the results."""
+    try:
+        yield
+    except InputError as error:
+        raise SourceError(str(error)) from None
+
+
+@contextlib.contextmanager
 def held(identifier: str, journal: Path | None, locks: Path) -> Iterator[None]:
     """Hold a dataset, and the journal of its site, for this process.
 
     Raises
     ------
-    InputError
+    TakenError
         When another has one of them.
     """
     what = f"{identifier} is being archived"
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone(locks / f"dataset-{identifier}", what))
         if journal:
-            # by its name, not beside it: not every file system of a cluster keeps locks
-            name = hashlib.sha256(str(journal.absolute()).encode()).hexdigest()[:16]
-            stack.enter_context(alone(locks / f"journal-{name}", what))
+            stack.enter_context(alone(journal_lock(journal, locks), what))
         yield

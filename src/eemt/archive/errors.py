@@ -1,8 +1,10 @@
-"""What is raised when a place that keeps files, not the person who asked, is at fault."""
+"""What is raised, by who or what is at fault: a place that keeps files, the results themselves, another process."""
 
 from __future__ import annotations
 
 from typing import Literal
+
+from eemt.errors import InputError
 
 Kind = Literal["gone", "full", "corrupt", "denied"]
 
@@ -22,3 +24,11 @@ class StorageError(OSError):
     def __init__(self, kind: Kind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class SourceError(InputError):
+    """Results that are not as their crate says, or that cannot be archived as they are."""
+
+
+class TakenError(InputError):
+    """Something that another process is at."""

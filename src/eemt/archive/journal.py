@@ -49,6 +49,8 @@ class Journal(BaseModel):
         SHA-256 of the bag's last file, when the dataset is archived.
     registered : bool
         Whether catalogues know that.
+    was_archived : bool
+        Whether it was, when this found it not whole any more and began to make it anew.
     cleaning, cleaned : bool
         Whether removing the site's own files was begun, and finished.
     fault, message : str
@@ -66,6 +68,7 @@ class Journal(BaseModel):
     verified: dict[str, str] = {}
     tagmanifest: str = ""
     registered: bool = False
+    was_archived: bool = False
     cleaning: bool = False
     cleaned: bool = False
     fault: str = ""
@@ -83,7 +86,7 @@ class Journal(BaseModel):
 
     def unfinish(self) -> None:
         """Take the dataset for one that is not archived yet; all its blocks are to be verified."""
-        self.tagmanifest, self.registered, self.verified = "", False, {}
+        self.tagmanifest, self.registered, self.verified, self.was_archived = "", False, {}, True
 
     def write(self, path: Path) -> None:
         """Write it, whole and durable.
@@ -117,6 +120,14 @@ def _plan(blocks: Iterable[Block]) -> str:
 def journal_path(work: Path, site: str) -> Path:
     """Return where a site's journal is kept in the folder of journals."""
     return work / "journal" / f"{site}.json"
+
+
+def journal_lock(path: Path, locks: Path) -> Path:
+    """Return the file by which one process has a journal.
+
+    It is not beside it, since not every file system of a cluster keeps locks.
+    """
+    return locks / f"journal-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}"
 
 
 def read_journal(path: Path) -> Journal | None:

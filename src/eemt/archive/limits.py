@@ -19,6 +19,7 @@ from typing import IO
 
 import platformdirs
 
+from eemt.archive.errors import TakenError
 from eemt.errors import InputError
 
 LOG = logging.getLogger(__name__)
@@ -78,13 +79,13 @@ def alone(path: Path, what: str) -> Iterator[None]:
 
     Raises
     ------
-    InputError
+    TakenError
         When another has it.
     """
     with contextlib.ExitStack() as held:
         if not _take(path, held, f"process {os.getpid()} on {platform.node()}"):
             owner = path.read_text(encoding="utf-8").strip() or "another process"
-            raise InputError(f"archive: {what} by {owner} already; wait for it")
+            raise TakenError(f"archive: {what} by {owner} already; wait for it")
         yield
 
 

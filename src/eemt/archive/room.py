@@ -115,6 +115,11 @@ class Room:
         note = _read(self._path)
         return note.bytes if note and note.address == self.storage.address else 0
 
+    def is_of_another(self) -> bool:
+        """Whether another journal goes on with the same dataset."""
+        note = _read(self._path)
+        return note is not None and note.journal != str(self.journal.absolute()) and _goes_on(note)
+
     def others(self) -> list[Note]:
         """Return what other datasets hold in the storage, the most first."""
         found = [_read(path) for path in self.locks.glob("room-*.json") if path != self._path]

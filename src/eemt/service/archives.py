@@ -5,6 +5,9 @@
                 └──> retrieving ──> retrieved
                           └───────> failed          archived, retrieved, failed ──(retrieve)──> waiting
 
+    on its way ──(called off)──────────> ending ──> as before it was asked for
+    failed ──(its files are removed)──> ending ──> none: what it left on its way to the archive is removed too
+
 Only `archiving` runs the commands that do it; here is what the database says of them.
 """
 
@@ -19,15 +22,16 @@ from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from eemt.service.jobs import tell
-from eemt.service.models import Archive, Job
+from eemt.service.models import Archive, Event, Job
 from eemt.service.problems import Problem
 from eemt.sql import now
 
 ArchivalState = Literal[
-    "none", "waiting", "packing", "moving", "verifying", "archived", "failed", "retrieving", "retrieved"
+    "none", "waiting", "packing", "moving", "verifying", "archived", "failed", "retrieving", "retrieved", "ending"
 ]
 Fault = Literal["user", "system"]
-UNDER_WAY: tuple[ArchivalState, ...] = ("waiting", "packing", "moving", "verifying", "retrieving")
+UNDER_WAY: tuple[ArchivalState, ...] = ("waiting", "packing", "moving", "verifying", "retrieving", "ending")
+Action = Literal["archive", "retrieve"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Archived:
     def is_under_way(self) -> bool:
         """Whether it is on its way, and the files must stay as they are."""
         return self.state in UNDER_WAY
+
+    def is_given_up(self, removed: datetime | None) -> bool:
+        """Whether only what a failed archiving left is being removed, the files of the job being so already."""
+        return self.state == "ending" and not self.identifier and removed is not None
 
 
 def of_job(session: Session, job: Job) -> Archived:
@@ -109,9 +117,22 @@ def refuse_while_under_way(session: Session, job: Job) -> None:
     Problem
     """
     state = of_job(session, job).state
+    if state == "ending":
+        raise Problem("conflict", "Its way to the archive, or back, is being called off; wait until that is done.")
     if state in UNDER_WAY:
         way = "brought back from the archive" if state == "retrieving" else "archived"
         raise Problem("conflict", f"The job is being {way} ({state}); wait until that has ended.")
+
+
+def refuse_to_delete(session: Session, job: Job) -> None:
+    """Raise where a job cannot be deleted: it is on its way, unless its files are gone already.
+
+    Raises
+    ------
+    Problem
+    """
+    if not of_job(session, job).is_given_up(job.removed):
+        refuse_while_under_way(session, job)
 
 
 def refuse_to_run_again(session: Session, job: Job) -> None:
@@ -145,6 +166,7 @@ def ask_to_archive(session: Session, job: Job) -> bool:
     if job.removed is not None:
         raise Problem("gone", "The job's files were removed.")
     found = of_job(session, job)
+    _refuse_while_ending(found.state)
     if found.is_under_way or found.identifier:
         return False
     row = session.get(Archive, job.id)
@@ -167,6 +189,7 @@ def ask_to_retrieve(session: Session, job: Job) -> bool:
     row = session.get(Archive, job.id)
     if row is None or not row.identifier or row.attempt != job.attempt:
         raise Problem("conflict", "The job is not archived.")
+    _refuse_while_ending(row.state)
     if row.state in UNDER_WAY:
         return False
     if job.removed is None:
@@ -174,6 +197,82 @@ def ask_to_retrieve(session: Session, job: Job) -> bool:
     row.action, row.asked = "retrieve", now()
     change(session, row, "waiting")
     return True
+
+
+def _refuse_while_ending(state: str) -> None:
+    if state == "ending":
+        raise Problem("conflict", "It is being called off; ask again when that is done.")
+
+
+def ask_to_call_off(session: Session, job: Job, action: Action) -> bool:
+    """Ask for a job's archiving, or bringing back, to be called off; tell whether that is new.
+
+    Parameters
+    ----------
+    job : Job
+        Locked.
+    action : str
+        archive or retrieve.
+
+    Raises
+    ------
+    Problem
+        When it is not on its way.
+    """
+    row = _locked(session, job.id)
+    if row is None or row.attempt != job.attempt or row.action != action or row.state not in UNDER_WAY:
+        way = "archived" if action == "archive" else "brought back from the archive"
+        raise Problem("conflict", f"The job is not being {way}; what the archive has stays.")
+    if row.state == "ending":
+        return False
+    change(session, row, "ending")
+    return True
+
+
+def give_up(session: Session, job_id: str) -> bool:
+    """Have removed what a failed archiving may have left; tell whether that is so.
+
+    Parameters
+    ----------
+    job_id : str
+        Of a job whose files are removed; those by which the archive knows what was begun must stay until it is done.
+    """
+    row = _locked(session, job_id)
+    if row is None or row.identifier:
+        return False
+    if row.state == "failed":
+        change(session, row, "ending")
+    return row.state == "ending"
+
+
+def settle_called_off(session: Session, row: Archive) -> None:
+    """Bring what was called off into the state of before, now that nothing of it is left."""
+    if row.identifier:  # what was called off is bringing it back
+        change(session, row, "archived")
+        return
+    tell(session, row.job_id, "archive", state="none", identifier=None, message=None, fault=None)
+    if earlier := _archived_earlier(session, row.job_id):
+        row.attempt, row.identifier = earlier
+        row.state, row.message, row.fault, row.at = "archived", None, None, now()
+    else:
+        session.delete(row)
+
+
+def _archived_earlier(session: Session, job_id: str) -> tuple[int, str] | None:
+    """Return which attempt's results were archived last, and as what, by the job's events."""
+    events = select(Event).where(Event.job_id == job_id, Event.kind.in_(("state", "archive"))).order_by(Event.id)
+    attempt, found = None, None
+    for event in session.scalars(events):
+        if event.kind == "state":
+            attempt = event.data.get("attempt")
+        elif event.data.get("identifier") and attempt is not None:
+            found = int(attempt), str(event.data["identifier"])
+    return found
+
+
+def _locked(session: Session, job_id: str) -> Archive | None:
+    """Return how far a job is, which nobody changes until the transaction ends."""
+    return session.get(Archive, job_id, with_for_update=True, populate_existing=True)
 
 
 def change(

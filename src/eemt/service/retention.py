@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from eemt.service import archives, audit
+from eemt.service import archives, audit, depositing
 from eemt.service.database import Database
 from eemt.service.models import FINISHED, Archive, Audit, Event, FailedLogin, Job, JobUpload, SignIn, Upload
 from eemt.service.settings import Settings
@@ -214,7 +214,8 @@ class Cleaner:
             why = f"cannot be archived, {found.fault} error: {found.message}"
             again = found.fault == "system"
         else:
-            why = f"is being archived: {found.state}" if found.is_under_way else "is to be archived first"
+            way = "is being called off" if found.state == "ending" else f"is being archived: {found.state}"
+            why = way if found.is_under_way else "is to be archived first"
             again = not found.is_under_way
         if again and not dry_run:
             with self.database.session() as session:
@@ -250,7 +251,12 @@ class Cleaner:
             assert isinstance(gone, CursorResult)
             if not gone.rowcount:
                 return False
+            gives_up = item.kind == "job" and self.settings.archive is not None and archives.give_up(session, item.id)
             audit.write(session, f"{item.kind}.removed", target=item.id, why=item.why, bytes=item.bytes)
+        if gives_up:
+            # the rest goes when what is left of it in staging and storage is gone
+            depositing.remove_files(self.settings, item.id)
+            return True
         for path in [self.settings.jobs / item.id] if item.kind == "job" else self._files(item.id):
             _delete(path)
         return True
@@ -267,7 +273,7 @@ class Cleaner:
         # what is newer may belong to an upload that is just announced
         uploads = [path for path in self.settings.uploads.iterdir() if path.lstat().st_mtime < before]
         with self.database.reading() as session:
-            removed = _among(session, jobs, Job.removed.is_not(None))
+            removed = _among(session, jobs, and_(Job.removed.is_not(None), ~archives.is_under_way()))
             coming = set(_among(session, back, archives.is_under_way()))
             known = {
                 upload_id

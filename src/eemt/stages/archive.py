@@ -1,24 +1,28 @@
-"""``eemt archive``: finished sites brought to long-term storage."""
+"""``eemt archive``: finished sites brought to long-term storage, or given up on the way there."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from pathlib import Path
 
 from eemt.archive.catalogues import Catalogues
 from eemt.archive.cleaning import finish_cleaning
 from eemt.archive.deposit import Deposit
-from eemt.archive.errors import StorageError
+from eemt.archive.discarding import Discarded, discard
+from eemt.archive.errors import SourceError, StorageError, TakenError
 from eemt.archive.settings import archive_settings
 from eemt.archive.telling import tell
 from eemt.config import SITE_NAME, ArchiveSettings
 from eemt.errors import InputError
 from eemt.raster import whole_or_nothing
 
+LOG = logging.getLogger("eemt.archive")
+
 
 def run(args: argparse.Namespace) -> None:
-    """Archive each site; what is wrong with one is told at the end, after the others.
+    """Archive each site, or give it up; what is wrong with one is told at the end, after the others.
 
     Raises
     ------
@@ -32,16 +36,51 @@ def run(args: argparse.Namespace) -> None:
     sites = {folder: _site(folder) for folder in args.folders}
     if args.receipt and len(sites) > 1:
         raise InputError("archive: --receipt is for one site alone")
+    if args.receipt and args.discard:
+        raise InputError("archive: --receipt says how far a dataset is, and --discard leaves none")
     faults: list[InputError | StorageError] = []
     with Catalogues(settings) as catalogues:
         for folder, site in sites.items():
             try:
-                _archive(folder, site, settings, catalogues, args)
+                if args.discard:
+                    print(told(site, discard(site, settings, args.work, catalogues)))
+                else:
+                    _archive(folder, site, settings, catalogues, args)
             except (InputError, StorageError) as error:
+                # read by programs that call this one: the exit code says who can mend it, not what is at fault
+                LOG.error("%s: at fault: %s", site, at_fault(error))
                 faults.append(error)
     if faults:
         kind = InputError if any(isinstance(error, InputError) for error in faults) else OSError
         raise kind("\n".join(map(str, faults)))
+
+
+def at_fault(error: InputError | StorageError) -> str:
+    """Name what is at fault, in two words."""
+    match error:
+        case SourceError():
+            return "the results"
+        case TakenError():
+            return "another process"
+        case InputError():
+            return "the settings"
+        case _:
+            return "the storage"
+
+
+def told(site: str, done: Discarded) -> str:
+    """Say what became of a dataset that was given up."""
+    match done.outcome:
+        case "nothing":
+            return f"{site}: nothing was begun"
+        case "archived":
+            return f"{site}: is archived as {done.identifier}, which stays"
+        case "taken":
+            return f"{site}: given up; another run is at {done.identifier}, and what is there of it stays"
+        case "kept":
+            return f"{site}: given up; {done.identifier} was archived before, and what the storage has of it stays"
+        case _:
+            return f"{site}: given up; nothing of {done.identifier} is left in staging and storage"
 
 
 def _site(folder: Path) -> str:

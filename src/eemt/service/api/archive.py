@@ -1,4 +1,4 @@
-"""The API of the archive: bring a job's results there, and back."""
+"""The API of the archive: bring a job's results there, and back, or call that off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from sqlalchemy import select
 from eemt.service import archives, jobs, quotas
 from eemt.service.api.documented import problems
 from eemt.service.api.jobs import ArchiveState, JobId, owner
-from eemt.service.dependencies import Parts, SignedIn, note
+from eemt.service.archives import Action
+from eemt.service.dependencies import Parts, Principal, SignedIn, note
 from eemt.service.models import Archive
 from eemt.service.problems import Problem
 from eemt.service.service import Service
@@ -43,6 +44,29 @@ def retrieve(request: Request, parts: Parts, principal: SignedIn, job_id: JobId)
             quotas.refuse_full_disk(parts.settings, octets)
         if archives.ask_to_retrieve(session, job):
             note(request, session, "job.retrieve", target=job_id)
+        state = ArchiveState.model_validate(archives.of_job(session, job))
+    parts.archiver.wake()
+    return state
+
+
+@router.delete("/jobs/{job_id}/archive", status_code=202, responses=problems("not-found", "conflict"))
+def call_off_archiving(request: Request, parts: Parts, principal: SignedIn, job_id: JobId) -> ArchiveState:
+    """Call off a job's archiving; the state is `ending` until what was begun is removed. What is archived stays."""
+    return _call_off(request, parts, principal, job_id, "archive")
+
+
+@router.delete("/jobs/{job_id}/retrieve", status_code=202, responses=problems("not-found", "conflict"))
+def call_off_retrieval(request: Request, parts: Parts, principal: SignedIn, job_id: JobId) -> ArchiveState:
+    """Call off bringing a job's results back; they stay in the archive."""
+    return _call_off(request, parts, principal, job_id, "retrieve")
+
+
+def _call_off(request: Request, parts: Service, principal: Principal, job_id: str, action: Action) -> ArchiveState:
+    with parts.database.session() as session:
+        job = jobs.get(session, job_id, owner(principal), lock=True)
+        _there_is_one(parts)
+        if archives.ask_to_call_off(session, job, action):
+            note(request, session, f"job.{action}.cancel", target=job_id)
         state = ArchiveState.model_validate(archives.of_job(session, job))
     parts.archiver.wake()
     return state

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from eemt.service import archives, jobs, runlog, streams, submission
+from eemt.service import archives, depositing, jobs, runlog, streams, submission
 from eemt.service.api.documented import problems
 from eemt.service.archives import ArchivalState, Fault
 from eemt.service.dependencies import Parts, Principal, Reading, SignedIn, note
@@ -208,13 +208,18 @@ def delete(request: Request, parts: Parts, principal: SignedIn, job_id: JobId) -
         job = jobs.get(session, job_id, owner(principal), lock=True)
         if job.state not in FINISHED:
             raise Problem("conflict", f"The job is {job.state}; cancel it first.")
-        archives.refuse_while_under_way(session, job)
+        archives.refuse_to_delete(session, job)
         job.deleted = now()
         job.removed = job.removed or job.deleted
         job.bytes = 0
+        gives_up = parts.settings.archive is not None and archives.give_up(session, job_id)
         note(request, session, "job.delete", target=job_id)
     # what cannot be removed now is left to the next cleanup
-    shutil.rmtree(jobs.folder(parts.settings, job_id), ignore_errors=True)
+    if gives_up:
+        depositing.remove_files(parts.settings, job_id)
+        parts.archiver.wake()
+    else:
+        shutil.rmtree(jobs.folder(parts.settings, job_id), ignore_errors=True)
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, responses=problems("not-found", "conflict"))

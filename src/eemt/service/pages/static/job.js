@@ -9,8 +9,8 @@ const told = document.getElementById("told");
 const news = document.getElementById("news");
 const live = document.getElementById("live");
 const WORDS = { pending: "waits", running: "runs", completed: "is completed", failed: "failed", cancelled: "was cancelled" };
-const ARCHIVED = { archived: "is archived", retrieved: "is brought back", failed: "could not be archived or brought back" };
-const UNDER_WAY = ["waiting", "packing", "moving", "verifying", "retrieving"];
+const ARCHIVED = { archived: "is archived", retrieved: "is brought back", failed: "could not be archived or brought back", none: "is no longer on its way to the archive", ending: "is being called off" };
+const UNDER_WAY = ["waiting", "packing", "moving", "verifying", "retrieving", "ending"];
 const FINISHED = ["completed", "failed", "cancelled"];
 const PACE = 1000; // ms between two looks at the progress
 const KEPT = 400000; // letters of the log that the page keeps
@@ -129,6 +129,16 @@ const ACTIONS = {
     await renew(location.href, "top");
     followEvents();
   },
+  async "call-off"(button) {
+    const { way } = button.dataset;
+    const what = way === "archive"
+      ? ["Call off archiving this job?", "What was begun of it is removed from the archive; its results stay here."]
+      : ["Call off bringing this job back?", "Its results stay in the archive."];
+    if (!(await ask(...what, "Call it off"))) return;
+    await remove(`/jobs/${job}/${way}`);
+    await renew(location.href, "top");
+    followEvents();
+  },
   async delete() {
     const { identifier } = document.getElementById("top").dataset;
     const kept = identifier ? ` The archive keeps ${identifier}; note this name down.` : "";
@@ -144,7 +154,7 @@ document.addEventListener("click", async (event) => {
   button.disabled = true;
   told.hidden = true;
   try {
-    await ACTIONS[button.dataset.action]();
+    await ACTIONS[button.dataset.action](button);
   } catch (error) {
     tell(told, error.message, true);
   } finally {
