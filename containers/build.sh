@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Build an image:  containers/build.sh [base|core|docs|test|web|slurm] [TAG]
+# Build an image:  containers/build.sh [base|core|docs|test|web|slurm|kubernetes|web-kubernetes] [TAG]
 #
-#   slurm builds on the image `web`, which must be there: IMAGE=eemt/web:… names another
+#   slurm and web-kubernetes build on the image `web`, kubernetes on `core`, which must be there: IMAGE=… names another
 #
 #   BASE_IMAGE    another base, such as local/debian:12 where no registry is reached
 #   BUILD_OPTIONS more words for `docker build`, such as --network=host
@@ -12,7 +12,11 @@ cd "$(dirname "$0")/.."
 
 target=${1:-core}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-case $target in docs | test | web | slurm) name=$target ;; *) name=eemt ;; esac # as compose.yaml names them
+case $target in # as compose.yaml and containers/kubernetes name them
+  docs | test | web | slurm | web-kubernetes) name=$target ;;
+  kubernetes) name=eemt-kubernetes ;;
+  *) name=eemt ;;
+esac
 tag=${2:-eemt/$name:$version}
 
 # BuildKit comes with docker-buildx, or inside clients before 23; take the first client that has it
@@ -23,11 +27,12 @@ for docker in docker /usr/bin/docker; do
 done
 
 options=(--tag "$tag")
-if [ "$target" = slurm ]; then
-  options+=(--file containers/slurm/Dockerfile --build-arg "IMAGE=${IMAGE:-eemt/web:$version}")
-else
-  options+=(--file containers/Dockerfile --target "$target")
-fi
+case $target in
+  slurm) options+=(--file containers/slurm/Dockerfile --build-arg "IMAGE=${IMAGE:-eemt/web:$version}") ;;
+  kubernetes) options+=(--file containers/kubernetes/Dockerfile --build-arg "IMAGE=${IMAGE:-eemt/eemt:$version}") ;;
+  web-kubernetes) options+=(--file containers/kubernetes/Dockerfile --build-arg "IMAGE=${IMAGE:-eemt/web:$version}") ;;
+  *) options+=(--file containers/Dockerfile --target "$target") ;;
+esac
 options+=(--build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse --short HEAD 2> /dev/null || echo unknown)")
 [ -z "${BASE_IMAGE:-}" ] || options+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
 for conf in "${PIP_CONFIG_FILE:-}" "$HOME/.config/pip/pip.conf" /etc/pip.conf; do

@@ -10,6 +10,8 @@ and says, when it is called, what to install.
 - Pods use the storage plugin of their image, where it is in, and install it alone where it is not.
 - Pods pass the Pod Security Standard "restricted", have limits beside requests and no token of the cluster's, end
   when their ``runtime`` is over, and are cleared away an hour after their end if this process is gone.
+- Files may lie on a volume that all pods mount, as `shared-fs-usage` says: 0.5.1 knows of buckets alone. Pods that a
+  killed driver left behind on it are ended before new ones begin, so that no file has two writers.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ __all__ = ["Executor", "common_settings"]
 
 common_settings = CommonSettings(
     non_local_exec=True,
-    implies_no_shared_fs=True,
+    implies_no_shared_fs=False,  # a volume may be shared; profiles say what is
     job_deploy_sources=True,
     pass_default_storage_provider_args=True,
     pass_default_resources_args=True,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import time
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import kubernetes
@@ -15,6 +18,7 @@ from snakemake_executor_plugin_kubernetes import Executor as KubernetesExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 UNANSWERED = 300  # s, for which a request is repeated while the API server does not answer
 LONGEST_PAUSE = 20  # s, between two such requests
@@ -22,6 +26,8 @@ PATIENCE = timedelta(minutes=2)  # before it is said why a pod does not start
 KEPT = 3600  # s, that a finished job is kept in the cluster if nobody removes it
 PLUGIN_FOLDER = ".snakemake/pip-deployments"  # where Snakemake in a pod looks for plugins
 IN_THE_IMAGE = "/opt/s3"  # where the image has the storage plugin, for pods without the internet
+RUN_LABEL = "eemt-run"  # of pods that share a volume, by the run's folder
+LEFT_BEHIND = 150  # s, in which pods that a killed driver left behind must have ended
 LAST_LINES = 20  # of a failed job's log, and of its pod's output, that are shown
 
 API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
@@ -50,8 +56,56 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         self._complaints: set[tuple[str, str]] = set()
+        self._folder = self._shared_folder()
         super().__post_init__()
         self.batchapi = Jobs(self._prepare)
+        if self._folder is not None:
+            self._end_those_left_behind()
+
+    # --- a shared volume ---------------------------------------------------------------------------------------------
+
+    def _shared_folder(self) -> Path | None:
+        """Return the run's folder where pods see it, and None where files go through a bucket."""
+        if SharedFSUsage.INPUT_OUTPUT not in self.workflow.storage_settings.shared_fs_usage:
+            return None
+        folder = Path.cwd()
+        places = [volume.path for volume in self.workflow.executor_settings.persistent_volumes]
+        if not places:
+            raise WorkflowError(
+                "Kubernetes: pods would not see the files of this run; let them go through a bucket "
+                "(shared-fs-usage: none and default-storage-provider, as profiles/kubernetes has them), or name the "
+                "volume that they lie on (eemt-kubernetes-persistent-volumes, as profiles/kubernetes-volume has it)"
+            )
+        if not any(folder.is_relative_to(place) for place in places):
+            raise WorkflowError(
+                f"Kubernetes: {folder} is on no volume that pods mount, which are at "
+                f"{', '.join(map(str, places))}; run there, or name another in eemt-kubernetes-persistent-volumes"
+            )
+        return folder
+
+    def _label(self) -> str:
+        return hashlib.sha256(str(self._folder).encode()).hexdigest()[:32]
+
+    def _end_those_left_behind(self) -> None:
+        """End the jobs of a driver that was killed: the same ones will be done again, on the same files."""
+        until, told = time.monotonic() + LEFT_BEHIND, set[str]()
+        while left := self._kubernetes_retry(self._left_behind):
+            if time.monotonic() > until:
+                raise WorkflowError(f"Kubernetes: pods of an earlier run of this folder do not end: {', '.join(left)}")
+            for job in sorted(set(left.values()) - told):
+                self.logger.info(f"Job {job} is of an earlier run of this folder; it is ended.")
+                self._kubernetes_retry(partial(self.safe_delete_job, job))
+            told.update(left.values())
+            time.sleep(1)
+
+    def _left_behind(self) -> dict[str, str]:
+        """Return the pods of this folder that have not ended, with the names of their jobs."""
+        found = self.kubeapi.list_namespaced_pod(self.namespace, label_selector=f"{RUN_LABEL}={self._label()}").items
+        return {
+            pod.metadata.name: pod.metadata.labels["job-name"]
+            for pod in found
+            if pod.status.phase not in ("Succeeded", "Failed")
+        }
 
     # --- submission --------------------------------------------------------------------------------------------------
 
@@ -70,13 +124,14 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         logs = " ".join(shlex.quote(str(log)) for log in job.log)
         if logs:
             command = f"{{ {command} || {{ code=$?; tail -n {LAST_LINES} {logs} 2> /dev/null; exit $code; }}; }}"
+        # also without a bucket, since pods are told the options of all storage plugins that the driver has
+        plugins = f"export PYTHONPATH={IN_THE_IMAGE}${{PYTHONPATH:+:$PYTHONPATH}};"
         if provider is None:
-            return command
+            return f"{plugins} {command}"
         module = f"snakemake_storage_plugin_{provider.replace('-', '_')}"
         is_there = f'from importlib.util import find_spec; raise SystemExit(find_spec("{module}") is None)'
         return (
-            f"export PYTHONPATH={IN_THE_IMAGE}${{PYTHONPATH:+:$PYTHONPATH}};"
-            f" {{ python -c '{is_there}' || pip install --quiet --disable-pip-version-check"
+            f"{plugins} {{ python -c '{is_there}' || pip install --quiet --disable-pip-version-check"
             f" --target {PLUGIN_FOLDER} snakemake-storage-plugin-{provider}; }} && {command}"
         )
 
@@ -84,6 +139,10 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         """Complete what is submitted: limits, a deadline, and as few rights as there are."""
         body.spec.ttl_seconds_after_finished = KEPT
         pod = body.spec.template.spec
+        if self._folder is not None:
+            body.spec.template.metadata = kubernetes.client.V1ObjectMeta(labels={RUN_LABEL: self._label()})
+            for container in pod.containers:
+                container.working_dir = str(self._folder)
         # counted from when a node takes the pod, so that waiting for a free one is no fault
         pod.active_deadline_seconds = int(float(self._runtime) * 60) if self._runtime else None
         pod.automount_service_account_token = False

@@ -41,6 +41,7 @@ BUCKET = "eemt-test"
 GRID = Grid("EPSG:32613", 471_000.0, 4_423_000.0, 30.0, 30.0, 48, 24)
 # the last of a chain of three: elevation here, a tile and its slope in pods
 SLOPE = "results/clip/terrain/tiles/r000c000/slope.tif"
+WORKFLOW = Path("workflow/Snakefile")
 OTHER_SLOPE = SLOPE.replace("c000/", "c001/")
 # as the image compiles its kernels, so that this machine's processor does not show in the last bit
 AS_IN_THE_IMAGE = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
@@ -199,6 +200,7 @@ class PodRun(Run):
     """A folder with the workflow in it, as pods get it, and a folder of its own in the bucket."""
 
     bucket_folder: str = ""
+    profile: str = "kubernetes"
 
     def words(self, *more: str) -> list[str]:
         return [
@@ -212,12 +214,12 @@ class PodRun(Run):
         ]
 
     def to_the_end(self, *more: str) -> str:
-        done = self.snakemake(*self.words(*more), profile="kubernetes", snakefile=Path("workflow/Snakefile"))
+        done = self.snakemake(*self.words(*more), profile=self.profile, snakefile=WORKFLOW)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
     def begin(self, *more: str) -> subprocess.Popen[bytes]:
-        return self.start(*self.words(*more), profile="kubernetes", snakefile=Path("workflow/Snakefile"))
+        return self.start(*self.words(*more), profile=self.profile, snakefile=WORKFLOW)
 
     def fetch(self, folder: str = "results") -> None:
         """Copy what is in a folder of the bucket to the same one here."""
@@ -229,6 +231,25 @@ class PodRun(Run):
             "    item.Object().download_file(str(path))\n",
             self.folder,
         )
+
+
+@dataclass(frozen=True)
+class VolumeRun(PodRun):
+    """A folder on a volume that pods mount."""
+
+    claim: str = ""
+    profile: str = "kubernetes-volume"
+
+    def words(self, *more: str) -> list[str]:
+        return [
+            f"--container-image={IMAGE}",
+            f"--eemt-kubernetes-persistent-volumes={self.claim}:{self.folder}",
+            "--eemt-kubernetes-cpu-scalar=0.45",
+            "--max-threads=1",
+            "--seconds-between-status-checks=2",
+            "--latency-wait=10",
+            *more,
+        ]
 
 
 @pytest.fixture
@@ -264,6 +285,40 @@ def finish(run: PodRun, driver: subprocess.Popen[bytes], seconds: float = 900) -
 def assert_same_slope(run: PodRun, local: Run) -> None:
     run.fetch()
     assert (run.folder / SLOPE).read_bytes() == (local.folder / SLOPE).read_bytes()
+
+
+@pytest.fixture
+def on_volume(cluster: Cluster, tmp_path: Path, config: dict[str, Any]) -> Iterator[VolumeRun]:
+    """A folder that pods mount at the path which it has here: a volume of the one node there is."""
+    claim = f"volume-{uuid.uuid4().hex[:8]}"
+    about = {"accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": claim}
+    parts = [
+        {
+            "kind": "PersistentVolume",
+            "metadata": {"name": claim},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteMany"],
+                "hostPath": {"path": str(tmp_path)},
+            },
+        },
+        {
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": claim, "namespace": NAMESPACE},
+            "spec": {**about, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    ]
+    manifest = tmp_path / "volume.yaml"
+    manifest.write_text(yaml.safe_dump_all([{"apiVersion": "v1", **part} for part in parts]))
+    cluster.kubectl("apply", "--filename", str(manifest))
+    # pods are another user than who drives the run here
+    tmp_path.chmod(0o777)
+    prefix = (*cluster.prefix, "sh", "-c", 'umask 0; exec "$@"', "sh")
+    run = VolumeRun(tmp_path, prefix, cluster.variables, claim=claim)
+    run.configure(config)
+    shutil.copytree(ROOT / "workflow", run.folder / "workflow")
+    yield run
+    cluster.kubectl("delete", "--filename", str(manifest), "--wait=false")
 
 
 def test_without_the_kubernetes_package_snakemake_starts_and_the_executor_says_what_to_install():
@@ -332,8 +387,8 @@ def test_a_failed_pod_leaves_its_output_and_the_others_go_on(in_pods: PodRun):
     )
     done = in_pods.snakemake(
         *in_pods.words("--retries=1", "--", SLOPE, OTHER_SLOPE),
-        profile="kubernetes",
-        snakefile=Path("workflow/Snakefile"),
+        profile=in_pods.profile,
+        snakefile=WORKFLOW,
     )
     assert done.returncode == 1
     assert done.stdout.count("failed: Error with exit code 1") == 2
@@ -365,3 +420,26 @@ def test_a_bucket_that_is_gone_for_a_minute_is_waited_for(cluster: Cluster, in_p
     bed("s3", "up")
     finish(in_pods, driver)
     assert_same_slope(in_pods, local)
+
+
+def test_on_a_shared_volume_a_killed_driver_s_pods_are_ended_before_the_next_begin(
+    cluster: Cluster, on_volume: VolumeRun, local: Run
+):
+    driver = on_volume.begin("--", SLOPE)
+    left = wait_for(lambda: cluster.pods("Running"))
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert on_volume.snakemake("--unlock", profile=on_volume.profile, snakefile=WORKFLOW).returncode == 0
+    output = on_volume.to_the_end("--", SLOPE)
+    assert "is of an earlier run of this folder; it is ended" in output
+    assert not set(left) & set(cluster.pods("Running"))
+    assert (on_volume.folder / SLOPE).read_bytes() == (local.folder / SLOPE).read_bytes()
+
+
+def test_a_run_whose_files_pods_would_not_see_is_refused(on_volume: VolumeRun, tmp_path: Path):
+    done = on_volume.snakemake(
+        *on_volume.words("--eemt-kubernetes-persistent-volumes=elsewhere:/data", "--", SLOPE),
+        profile=on_volume.profile, snakefile=WORKFLOW,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"{tmp_path} is on no volume that pods mount, which are at /data" in done.stdout

@@ -62,16 +62,44 @@ def test_a_cluster_is_asked_whether_it_answers(tmp_path, monkeypatch, settings, 
 
 
 def test_a_cluster_without_its_programs_is_told(tmp_path, monkeypatch, settings):
-    own = tmp_path / "lsf"
+    own = tmp_path / "mine"
     own.mkdir()
-    (own / "config.yaml").write_text("executor: kubernetes\n")
+    (own / "config.yaml").write_text("executor: lsf\n")
     changed = settings.model_copy(update={"profile": str(own)})
     monkeypatch.setattr(doctor, "find_spec", lambda _: None)
-    assert "make setup EXTRAS=kubernetes" in found(doctor.profile, changed)["executor"].mend
+    assert "make setup EXTRAS=lsf" in found(doctor.profile, changed)["executor"].mend
     monkeypatch.setattr(doctor, "find_spec", lambda _: True)
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = found(doctor.profile, changed)["executor"]
-    assert finding.state == "wrong" and "kubectl is not installed" in finding.said
+    assert finding.state == "wrong" and "lsid is not installed" in finding.said
+
+
+@pytest.mark.parametrize("executor", ["eemt-slurm", "eemt-kubernetes"])
+def test_executors_of_ours_need_those_that_they_build_on(tmp_path, monkeypatch, settings, executor):
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "config.yaml").write_text(f"executor: {executor}\n")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: True if "_eemt_" in name else None)
+    finding = found(doctor.profile, settings.model_copy(update={"profile": str(own)}))["executor"]
+    assert finding.mend == f"make setup EXTRAS={executor.removeprefix('eemt-')}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "said"),
+    [
+        ("default-storage-provider: s3", "wrong", "in a bucket"),
+        ("eemt-kubernetes-persistent-volumes: [claim:FOLDER]", "good", "on a volume"),
+        ("eemt-kubernetes-persistent-volumes: [claim:/elsewhere]", "wrong", "claim:/elsewhere"),
+        ("jobs: 2", "wrong", "there is none"),
+    ],
+)
+def test_results_that_pods_would_leave_elsewhere_are_told(tmp_path, monkeypatch, settings, lines, state, said):
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "config.yaml").write_text(f"executor: eemt-kubernetes\n{lines.replace('FOLDER', str(settings.folder))}\n")
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)  # whether the plugin is installed is not what is asked
+    finding = found(doctor.profile, settings.model_copy(update={"profile": str(own)}))["results"]
+    assert finding.state == state and said in finding.said
 
 
 def test_an_image_that_is_not_there_is_told(tmp_path, settings):

@@ -195,6 +195,12 @@ def test_neither_environment_nor_command_line_of_a_run_holds_a_secret(tmp_path: 
     assert "hidden-word" not in words and "nobody else" not in words and "postgresql" not in words
 
 
+def test_the_operator_s_image_is_that_of_pods_too(settings: Settings) -> None:
+    words = runs.command(settings.model_copy(update={"image": "registry.example.org/eemt:1"}), "abc")
+    assert words[words.index("--container-image") + 1] == "registry.example.org/eemt:1"
+    assert "--container-image" not in runs.command(settings, "abc")
+
+
 def test_a_real_run_knows_no_secret_either(
     database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

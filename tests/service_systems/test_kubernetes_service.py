@@ -15,225 +15,36 @@ show:
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
-import os
 import re
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
-import httpcore
 import httpx
 import pytest
 import yaml
 
-from executors.beds import answers
-from executors.test_kubernetes import INSIDE, bed, exported, is_up
+from service_systems import cluster
 from service_systems.asking import API, send, submit, wait_for
+from service_systems.cluster import MANIFESTS, NAME, NAMESPACE, PASSWORD, Cluster, digests, first_account, missing_for
 from service_systems.test_postgresql import AREA
-from sites import BOULDER, ROOT
+from sites import BOULDER
 
-MANIFESTS = ROOT / "containers/kubernetes/service"
-IMAGE = f"eemt/web:{version('eemt')}"
-NAMESPACE = "eemt"
-NETWORK = Path("/run/netns/eemtbed")
-# pods of the bed hang on Docker's bridge; the test asks from its other end, where a proxy would be
-BED_NETWORK = "172.17.0.0/16"
-NAME = "eemt.example.org"
-PASSWORD = "a long way up the canyon"
+IMAGE = cluster.image("web")
 RESULT = "monthly_global.tif"
-
-
-def can_be_had() -> str | None:
-    """Say what is missing here for a cluster with the service's image, or None."""
-    if not answers("kubectl", "version", "--client"):
-        return "kubectl is not installed; as root on Debian 12: `tests/beds/kubernetes.sh build`"
-    if not answers("/usr/bin/docker", "image", "inspect", IMAGE, variables=exported("docker")):
-        return f"the docker bed (tests/beds/docker.sh) is not up, or has no image {IMAGE}; build it there"
-    if os.geteuid() != 0:
-        return "the bed's network can only be entered by root"
-    binaries = Path(os.environ.get("BED", "/var/tmp/eemt-beds")) / "kubernetes/bin"
-    if not is_up("kubernetes") and not (binaries / "kubelet").exists():
-        return "Kubernetes is not built yet; as root on Debian 12: `tests/beds/kubernetes.sh build`"
-    return None
-
-
-def enter_network() -> None:
-    """Bring this thread into the bed's network."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with NETWORK.open() as network:
-        if libc.setns(network.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), str(NETWORK))
-
-
-class InsideNetwork(httpcore.SyncBackend):
-    """Makes connections in the bed's network: a socket stays in the one that it was made in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # a thread of its own, since each has its network
-        self.thread = ThreadPoolExecutor(1, initializer=enter_network)
-
-    def connect_tcp(self, *words: Any, **named: Any) -> httpcore.NetworkStream:
-        return self.thread.submit(super().connect_tcp, *words, **named).result()
-
-
-@dataclass
-class Cluster:
-    """The bed, the overlay, and the folder that is the service's disk."""
-
-    overlay: Path
-    disk: Path
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def kubectl(self, *words: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            [*INSIDE, "kubectl", "--namespace", NAMESPACE, *words],
-            env={**os.environ, **self.variables}, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        assert (done.returncode != 0) == fails, f"{words}: {done.stdout}\n{done.stderr}\n{self.state()}"
-        return done.stdout
-
-    def state(self) -> str:
-        """Return what is to be known where something went wrong."""
-        said = [
-            subprocess.run(
-                [*INSIDE, "kubectl", "--namespace", NAMESPACE, *words],
-                env={**os.environ, **self.variables}, capture_output=True, text=True, check=False, timeout=60,
-            ).stdout
-            for words in (
-                ["get", "pods,persistentvolumeclaims,jobs"],
-                ["get", "events"],
-                ["logs", "deployment/eemt-service", "--tail=40"],
-            )
-        ]  # fmt: skip
-        return "\n".join(said)[-6000:]
-
-    def get(self, what: str, *words: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", what, *words, "--output", "json"))
-        return found
-
-    def pods(self) -> list[dict[str, Any]]:
-        """Return the service's pods that are not on their way out."""
-        found = self.get("pods", "--selector", "app.kubernetes.io/name=eemt-service")["items"]
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
-
-    def wait_until_ready(self) -> dict[str, Any]:
-        """Wait for the one pod, which was restarted before there was an account."""
-        self.kubectl("rollout", "status", "deployment/eemt-service", "--timeout", "240s")
-        (pod,) = self.pods()
-        return pod
-
-    def inside(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the service's container."""
-        return subprocess.run(
-            [*INSIDE, "kubectl", "--namespace", NAMESPACE, "exec", "deployment/eemt-service", "--", *words],
-            env={**os.environ, **self.variables}, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-
-    def address(self) -> str:
-        """Return the address that the Service has for what is sent to it."""
-        (subset,) = self.get("endpoints", "eemt-web")["subsets"]
-        return f"http://{subset['addresses'][0]['ip']}:{subset['ports'][0]['port']}"
-
-    def client(self, token: str = "") -> httpx.Client:
-        transport = httpx.HTTPTransport()
-        transport._pool = httpcore.ConnectionPool(network_backend=InsideNetwork())
-        headers = {"Host": NAME, **({"Authorization": f"Bearer {token}"} if token else {})}
-        return httpx.Client(base_url=self.address(), headers=headers, transport=transport, timeout=60)
 
 
 @pytest.fixture(scope="module")
 def applied(require: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The manifests, applied, before there is an account."""
-    require("kubernetes", can_be_had)
-    is_ours = not is_up("kubernetes")
-    if is_ours:
-        bed("kubernetes", "up")
-    bed("kubernetes", "load", IMAGE)
-    folder = tmp_path_factory.mktemp("cluster")
-    cluster = Cluster(folder / "overlay", folder / "disk", exported("kubernetes"))
-    cluster.disk.mkdir()
-    # disks of a storage class get the pod's group from the node; a folder keeps its owner
-    os.chown(cluster.disk, 1000, 1000)
-    write_overlay(cluster)
-    try:
-        cluster.kubectl("apply", "--kustomize", str(cluster.overlay))
-        yield cluster
-    finally:
-        cluster.kubectl("delete", "--kustomize", str(cluster.overlay), "--ignore-not-found", "--timeout", "280s")
-        if is_ours:
-            bed("kubernetes", "down")
-
-
-def write_overlay(cluster: Cluster) -> None:
-    """Write the manifests with a disk of the node's and the addresses of its network."""
-    cluster.overlay.mkdir()
-    disk = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "eemt-service"},
-        "spec": {
-            "capacity": {"storage": "200Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": str(cluster.disk)},
-            "claimRef": {"namespace": NAMESPACE, "name": "eemt-service"},
-        },
-    }
-    addresses = [
-        f'EEMT_SERVICE_PROXIES=["{BED_NETWORK}"]',
-        f'EEMT_SERVICE_METRICS_FROM=["{BED_NETWORK}"]',
-    ]
-    customization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(MANIFESTS, cluster.overlay.resolve()), "disk.yaml"],
-        "configMapGenerator": [
-            {"name": "eemt-service", "namespace": NAMESPACE, "behavior": "merge", "literals": addresses}
-        ],
-    }
-    (cluster.overlay / "disk.yaml").write_text(yaml.safe_dump(disk))
-    (cluster.overlay / "kustomization.yaml").write_text(yaml.safe_dump(customization))
+    require("kubernetes", lambda: missing_for(IMAGE))
+    with cluster.applied(tmp_path_factory.mktemp("cluster"), "service", IMAGE) as applied:
+        yield applied
 
 
 @pytest.fixture(scope="module")
 def token(applied: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A token of the first operator, made as docs/service.md says."""
-    until_it_says(applied, "accounts: there is none yet")
-    password = tmp_path_factory.mktemp("secret") / "password"
-    password.write_text(PASSWORD + "\n")
-    applied.kubectl(
-        "create", "secret", "generic", "eemt-first-account", "--from-literal=name=olga", f"--from-file={password}"
-    )
-    applied.kubectl("apply", "--filename", str(MANIFESTS / "first-account.yaml"))
-    applied.kubectl("wait", "--for=condition=complete", "job/eemt-first-account", "--timeout=120s")
-    applied.kubectl("delete", "secret/eemt-first-account", "job/eemt-first-account")
-    applied.wait_until_ready()
-    done = applied.inside("eemt", "account", "token", "olga")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()[0]
-
-
-def until_it_says(cluster: Cluster, text: str) -> None:
-    """Wait until the service's container has ended and said why."""
-    said = ""
-    for _ in range(240):
-        for pod in cluster.pods():
-            for status in pod["status"].get("containerStatuses", []):
-                if status["restartCount"] or "terminated" in status["state"]:
-                    previous = ["--previous"] if status["restartCount"] else []
-                    said = cluster.kubectl("logs", pod["metadata"]["name"], *previous)
-        if text in said:
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"{said}\n{cluster.state()}")
+    """A token of the first operator."""
+    return first_account(applied, tmp_path_factory.mktemp("secret"))
 
 
 @pytest.fixture(scope="module")
@@ -250,16 +61,6 @@ def job(client: httpx.Client) -> str:
     log = client.get(f"{API}/jobs/{job['id']}/logs").text
     assert job["state"] == "completed", f"{job}\n{log[-3000:]}"
     return str(job["id"])
-
-
-def digests(client: httpx.Client, job: str) -> dict[str, str]:
-    """Return what the service hands out of a job's files, as checksums."""
-    files = [item["path"] for item in client.get(f"{API}/jobs/{job}/files").json()["items"]]
-    return {
-        path: hashlib.sha256(client.get(f"{API}/jobs/{job}/files/{path}").content).hexdigest()
-        for path in files
-        if path.endswith((".tif", ".csv"))
-    }
 
 
 def test_it_becomes_ready_and_answers_through_the_service(applied, token):
@@ -390,7 +191,7 @@ def test_a_job_in_a_pod_that_is_deleted_goes_on_in_the_next_one(applied, token):
 
 
 def test_the_first_account_s_pod_goes_to_the_node_that_has_the_disk():
-    made = yaml.safe_load((MANIFESTS / "first-account.yaml").read_text(encoding="utf-8"))
+    made = yaml.safe_load((MANIFESTS / "service/first-account.yaml").read_text(encoding="utf-8"))
     pod = made["spec"]["template"]["spec"]
     (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["topologyKey"] == "kubernetes.io/hostname"

@@ -12,7 +12,7 @@ rule climate:
         "<benchmarks>/{site}/climate.tsv"
     wildcard_constraints:
         site=sites_with("climate", "source", "station"),
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -38,7 +38,7 @@ rule climate_of_grid:
         "<benchmarks>/{site}/climate.tsv"
     wildcard_constraints:
         site=sites_with("climate", "source", "grid"),
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(1500, 20, of="million_cells"),
@@ -67,7 +67,7 @@ rule climate_year:
     wildcard_constraints:
         site=sites_with("climate", "source", "daymet"),
     retries: 2
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(1500, 20, of="million_cells"),

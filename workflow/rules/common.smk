@@ -15,6 +15,7 @@ from eemt.inventory import BESIDE, CASE_ITEM, CASE_THUMBNAIL, CATALOGUE
 from eemt.options import as_options
 from eemt.plan import RASTERS, Plan, folder, rasters_of
 from eemt.provenance import remember_command
+from snakemake.settings.types import SharedFSUsage
 
 put_commands_on_path()
 
@@ -48,11 +49,15 @@ def or_stop(step, *arguments):
 
 CONFIG = or_stop(load_config, config)
 SITES = CONFIG.sites
-# With results in a bucket or the like, jobs see that alone: what reads the user's own files runs where the run is
-# driven from, and jobs are told how the sites lie.
 IN_STORAGE = workflow.storage_settings.default_storage_provider is not None
+# With results in a bucket, or with software of their own, as pods on a shared volume have it, jobs see the results
+# alone: what reads the user's own files, or the network, runs where the run is driven from, and jobs are told how the
+# sites lie.
+APART = IN_STORAGE or (
+    SharedFSUsage.SOFTWARE_DEPLOYMENT not in workflow.storage_settings.shared_fs_usage
+)
 KNOWN = "EEMT_KNOWN"
-if IN_STORAGE and not workflow.is_main_process:
+if APART and not workflow.is_main_process:
     TOLD = json.loads(os.environ[KNOWN])
     PLANS = {
         name: Plan(site, known=Layout.from_json(told["layout"]), table=told["table"])
@@ -84,7 +89,7 @@ if workflow.is_main_process:
     remember_command(["snakemake", *sys.argv[1:]])
 
 
-if IN_STORAGE:
+if APART:
     if workflow.is_main_process:
         os.environ[KNOWN] = json.dumps(
             [
@@ -124,12 +129,12 @@ def own_raster(wildcards):
 
 
 def raster(name):
-    """Return the function that names the raster of a parameter, if it has one: the user's, or its copy in the storage."""
+    """Return the function that names the raster of a parameter, if it has one: the user's, or its copy among the results."""
 
     def of_site(wildcards):
         path = rasters_of(settings_of(wildcards)).get(name, [])
-        in_storage = f"results/{wildcards.site}/inputs/{name}.tif"
-        return in_storage if path and IN_STORAGE else path
+        copy = f"results/{wildcards.site}/inputs/{name}.tif"
+        return copy if path and APART else path
 
     return of_site
 

@@ -12,7 +12,7 @@ rule dem:
         "<logs>/{site}/dem.log",
     benchmark:
         "<benchmarks>/{site}/dem.tsv"
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(1000),

@@ -104,7 +104,7 @@ rule zones:
         "<logs>/{site}/zones{case}.log",
     benchmark:
         "<benchmarks>/{site}/zones{case}.tsv"
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -143,7 +143,7 @@ rule sweep:
         "<logs>/{site}/sweep.log",
     benchmark:
         "<benchmarks>/{site}/sweep.tsv"
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -257,7 +257,7 @@ for site, settings in SITES.items():
         wildcard_constraints:
             site=site,
         # the table of a sweep is the user's own file
-        localrule: IN_STORAGE and settings.sweep.table is not None
+        localrule: APART and settings.sweep.table is not None
         threads: 1
         resources:
             mem_mb=growing(2000),
@@ -284,7 +284,7 @@ rule crate:
         "<logs>/{site}/crate.log",
     benchmark:
         "<benchmarks>/{site}/crate.tsv"
-    localrule: IN_STORAGE
+    localrule: APART
     threads: 2
     resources:
         mem_mb=growing(2000),

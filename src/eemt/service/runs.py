@@ -107,6 +107,8 @@ def command(settings: Settings, job_id: str) -> list[str]:
         *("--directory", str(job)),
         *("--configfile", str(job / CONFIG)),
         *("--profile", str(profile_folder(settings))),
+        # of the pods, where there are such; the config names it for Apptainer
+        *(("--container-image", settings.image) if settings.image else ()),
         *("--quiet", "host", "reason"),  # not about progress, of which events are made
         "--rerun-incomplete",
         "--nocolor",

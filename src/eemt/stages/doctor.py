@@ -35,11 +35,16 @@ PATIENCE = "EEMT_ARCHIVE_PATIENCE"  # with a storage that does not answer
 EXECUTORS = {
     "slurm": (["sinfo", "--noheader", "--format=%R %a %D"], "SLURM's controller"),
     "eemt-slurm": (["sinfo", "--noheader", "--format=%R %a %D"], "SLURM's controller"),
-    "kubernetes": (["kubectl", "get", "--raw", "/readyz"], "the Kubernetes cluster"),
-    "eemt-kubernetes": (["kubectl", "get", "--raw", "/readyz"], "the Kubernetes cluster"),
     "lsf": (["lsid"], "LSF"),
     "htcondor": (["condor_status", "-total"], "HTCondor"),
 }
+# what a driver must be allowed in Kubernetes, as containers/kubernetes/base allows it: group, resource, part, verb
+DRIVER = (
+    *(("batch", "jobs", "", verb) for verb in ("create", "get", "delete")),
+    *(("", "pods", "", verb) for verb in ("list", "delete")),
+    ("", "pods", "log", "get"),
+    *(("", "secrets", "", verb) for verb in ("create", "delete")),
+)
 # the generic executor's systems, by the name of the profile
 GENERIC = {"sge": (["qhost"], "Grid Engine"), "pbs": (["qstat", "-B"], "PBS")}
 # where SQLite's locks and shared memory are not to be relied on
@@ -135,17 +140,23 @@ def profile(settings: Settings) -> Iterator[Finding]:
     if executor in ("local", "dryrun", "touch"):
         yield Finding("executor", "good", f"local, {len(os.sched_getaffinity(0))} cores")
     else:
-        yield from _executor(executor, folder.name)
+        yield from _executor(executor, folder.name, found)
+    if executor.endswith("kubernetes"):
+        yield from _files_of_pods(settings, found)
     methods = found.get("software-deployment-method", found.get("sdm", []))
     if "apptainer" in (methods if isinstance(methods, list) else [methods]):
         yield from _image(settings, found)
 
 
-def _executor(executor: str, name: str) -> Iterator[Finding]:
-    plugin = f"snakemake_executor_plugin_{executor.replace('-', '_')}"
-    if find_spec(plugin) is None:
-        extra = {"cluster-generic": "generic"}.get(executor, executor.removeprefix("eemt-"))
+def _executor(executor: str, name: str, found: dict[str, Any]) -> Iterator[Finding]:
+    # those of eemt build on Snakemake's
+    theirs = executor.removeprefix("eemt-")
+    if find_spec(f"snakemake_executor_plugin_{theirs.replace('-', '_')}") is None:
+        extra = {"cluster-generic": "generic"}.get(theirs, theirs)
         yield Finding("executor", "wrong", f"{executor}: its plugin is not installed", f"make setup EXTRAS={extra}")
+        return
+    if executor.endswith("kubernetes"):
+        yield from _kubernetes(executor, str(found.get(f"{executor}-namespace", "default")))
         return
     command, system = EXECUTORS.get(executor) or GENERIC.get(name) or ([], executor)
     if not command:
@@ -161,6 +172,74 @@ def _executor(executor: str, name: str) -> Iterator[Finding]:
             yield Finding("executor", "wrong", f"{executor}: {' '.join(said) or 'no answer'}", f"see to {system}")
         else:
             yield Finding("executor", "good", f"{executor}: {' '.join(done.stdout.split())[:100]}")
+
+
+def _kubernetes(executor: str, namespace: str) -> Iterator[Finding]:
+    """Ask the cluster, as the executor would, whether it answers and lets this account drive jobs."""
+    import kubernetes
+    from kubernetes.client.rest import ApiException
+    from kubernetes.config import ConfigException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        try:
+            kubernetes.config.load_kube_config()
+        except ConfigException:
+            kubernetes.config.load_incluster_config()
+    except ConfigException:
+        yield Finding(
+            "executor",
+            "wrong",
+            f"{executor}: there is no key to a cluster, neither a kubeconfig nor a service account's",
+            "set KUBECONFIG, or run in a pod whose service account may drive jobs",
+        )
+        return
+    cluster = kubernetes.client.AuthorizationV1Api()
+    lacking = []
+    try:
+        for group, resource, part, verb in DRIVER:
+            asked = {"namespace": namespace, "group": group, "resource": resource, "subresource": part, "verb": verb}
+            body = {"spec": {"resourceAttributes": asked}}
+            answer = cluster.create_self_subject_access_review(body, _request_timeout=ANSWER_SECONDS / 2)
+            if not answer.status.allowed:
+                lacking.append(f"{verb} {resource}{'/' * bool(part)}{part}")
+    except (ApiException, HTTPError, OSError) as error:
+        said = f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error).splitlines()[0]
+        yield Finding("executor", "wrong", f"{executor}: {said}", "see to the Kubernetes cluster")
+        return
+    if lacking:
+        yield Finding(
+            "executor",
+            "wrong",
+            f"{executor}: in the namespace {namespace} it may not {', '.join(lacking)}",
+            "kubectl apply --kustomize containers/kubernetes/base, and use its account eemt-driver",
+        )
+    else:
+        yield Finding("executor", "good", f"{executor}: answers, and lets jobs be driven in the namespace {namespace}")
+
+
+def _files_of_pods(settings: Settings, found: dict[str, Any]) -> Iterator[Finding]:
+    """Check that results come to where the service looks for them."""
+    if found.get("default-storage-provider"):
+        yield Finding(
+            "results",
+            "wrong",
+            f"{settings.profile} keeps results in a bucket, where the service does not look",
+            "take the profile kubernetes-volume",
+        )
+        return
+    volumes = found.get("eemt-kubernetes-persistent-volumes") or []
+    places = [Path(str(volume).partition(":")[2]) for volume in volumes]
+    jobs = settings.jobs.absolute()
+    if any(jobs.is_relative_to(place) for place in places):
+        yield Finding("results", "good", f"{jobs} is on a volume that pods mount")
+    else:
+        yield Finding(
+            "results",
+            "wrong",
+            f"{jobs} is on no volume that pods mount ({', '.join(map(str, volumes)) or 'there is none'})",
+            "name it in eemt-kubernetes-persistent-volumes of the profile, or set EEMT_SERVICE_JOBS_FOLDER",
+        )
 
 
 def _image(settings: Settings, found: dict[str, Any]) -> Iterator[Finding]:

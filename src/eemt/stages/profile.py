@@ -53,6 +53,7 @@ GENERIC = Executor("snakemake_executor_plugin_cluster_generic", "generic", "acco
 EXECUTORS = {
     "htcondor": Executor("snakemake_executor_plugin_htcondor", "htcondor", "classad_AccountingGroup"),
     "kubernetes": Executor("snakemake_executor_plugin_kubernetes", "kubernetes"),
+    "kubernetes-volume": Executor("snakemake_executor_plugin_kubernetes", "kubernetes"),
     "local": Executor(),
     "lsf": Executor("snakemake_executor_plugin_lsf", "lsf", "lsf_project", "lsf_queue"),
     "pbs": GENERIC,
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     """List the profiles, show one or install one."""
     if args.action == "list":
         for name, folder in known_profiles().items():
-            print(f"{name:<12}{_subject(folder)}")
+            print(f"{name:<18}{_subject(folder)}")
         return
     folder = find_profile(args.name)
     if args.action == "show":
@@ -176,8 +177,8 @@ def site_profile(name: str, folder: Path, site: dict[str, str], image: str | Non
 
 
 def _image_keys(name: str, image: str) -> list[str]:
-    if name == "kubernetes":
-        raise InputError("profile: kubernetes has no use for --image; pods run in the profile's container-image")
+    if name.startswith("kubernetes"):
+        raise InputError(f"profile: {name} has no use for --image; pods run in the profile's container-image")
     if "://" not in image:
         path = Path(image).expanduser().absolute()
         if not path.is_file():
