@@ -10,6 +10,7 @@ and says, when it is called, what to install.
 - Pods use the storage plugin of their image, where it is in, and install it alone where it is not.
 - Pods pass the Pod Security Standard "restricted", have limits beside requests and no token of the cluster's, end
   when their ``runtime`` is over, and are cleared away an hour after their end if this process is gone.
+- A run that is broken off ends all of its jobs: 0.5.1 forgets one whose submission is under way.
 - Files may lie on a volume that all pods mount, as `shared-fs-usage` says: 0.5.1 knows of buckets alone. Pods that a
   killed driver left behind on it are ended before new ones begin, so that no file has two writers.
 """

@@ -26,8 +26,9 @@ PATIENCE = timedelta(minutes=2)  # before it is said why a pod does not start
 KEPT = 3600  # s, that a finished job is kept in the cluster if nobody removes it
 PLUGIN_FOLDER = ".snakemake/pip-deployments"  # where Snakemake in a pod looks for plugins
 IN_THE_IMAGE = "/opt/s3"  # where the image has the storage plugin, for pods without the internet
-RUN_LABEL = "eemt-run"  # of pods that share a volume, by the run's folder
+RUN_LABEL = "eemt-run"  # of jobs and pods: the run, on a shared volume its folder
 LEFT_BEHIND = 150  # s, in which pods that a killed driver left behind must have ended
+LATE = 20  # s, in which pods may still come of a run that is broken off
 LAST_LINES = 20  # of a failed job's log, and of its pod's output, that are shown
 
 API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
@@ -84,28 +85,47 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         return folder
 
     def _label(self) -> str:
+        if self._folder is None:
+            return str(self.run_namespace)
         return hashlib.sha256(str(self._folder).encode()).hexdigest()[:32]
 
     def _end_those_left_behind(self) -> None:
         """End the jobs of a driver that was killed: the same ones will be done again, on the same files."""
         until, told = time.monotonic() + LEFT_BEHIND, set[str]()
-        while left := self._kubernetes_retry(self._left_behind):
+        while left := self._kubernetes_retry(self._at_work):
             if time.monotonic() > until:
-                raise WorkflowError(f"Kubernetes: pods of an earlier run of this folder do not end: {', '.join(left)}")
-            for job in sorted(set(left.values()) - told):
-                self.logger.info(f"Job {job} is of an earlier run of this folder; it is ended.")
-                self._kubernetes_retry(partial(self.safe_delete_job, job))
-            told.update(left.values())
+                raise WorkflowError(f"Kubernetes: jobs of an earlier run of this folder do not end: {', '.join(left)}")
+            for name in sorted(left - told):
+                self.logger.info(f"Job {name} is of an earlier run of this folder; it is ended.")
+                self._kubernetes_retry(partial(self.safe_delete_job, name))
+            told |= left
             time.sleep(1)
 
-    def _left_behind(self) -> dict[str, str]:
-        """Return the pods of this folder that have not ended, with the names of their jobs."""
-        found = self.kubeapi.list_namespaced_pod(self.namespace, label_selector=f"{RUN_LABEL}={self._label()}").items
-        return {
-            pod.metadata.name: pod.metadata.labels["job-name"]
-            for pod in found
-            if pod.status.phase not in ("Succeeded", "Failed")
-        }
+    def _at_work(self, with_ending: bool = True) -> set[str]:
+        """Return the names of this run's jobs that have not ended, or whose pods have not."""
+        chosen = f"{RUN_LABEL}={self._label()}"
+        jobs = self.batchapi.list_namespaced_job(self.namespace, label_selector=chosen).items
+        pods = self.kubeapi.list_namespaced_pod(self.namespace, label_selector=chosen).items
+        left = [(job, job.metadata.name) for job in jobs if not (job.status.succeeded or job.status.failed)]
+        left += [
+            (pod, pod.metadata.labels["job-name"]) for pod in pods if pod.status.phase not in ("Succeeded", "Failed")
+        ]
+        return {name for thing, name in left if with_ending or thing.metadata.deletion_timestamp is None}
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """End all jobs of this run, whether Snakemake knows of them or not.
+
+        It does not know of one whose submission was interrupted; and the pod of a job that is deleted as it begins may
+        come after, to stay for good.
+        """
+        left, calm = {info.external_jobid for info in active_jobs}, 0
+        until = time.monotonic() + LATE
+        while calm < 3 and time.monotonic() < until:
+            for name in left:
+                self._kubernetes_retry(partial(self.safe_delete_job, name))
+            time.sleep(1)
+            left = self._kubernetes_retry(partial(self._at_work, with_ending=False))
+            calm = 0 if left else calm + 1
 
     # --- submission --------------------------------------------------------------------------------------------------
 
@@ -139,8 +159,9 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         """Complete what is submitted: limits, a deadline, and as few rights as there are."""
         body.spec.ttl_seconds_after_finished = KEPT
         pod = body.spec.template.spec
+        body.metadata.labels = {**body.metadata.labels, RUN_LABEL: self._label()}
+        body.spec.template.metadata = kubernetes.client.V1ObjectMeta(labels={RUN_LABEL: self._label()})
         if self._folder is not None:
-            body.spec.template.metadata = kubernetes.client.V1ObjectMeta(labels={RUN_LABEL: self._label()})
             for container in pod.containers:
                 container.working_dir = str(self._folder)
         # counted from when a node takes the pod, so that waiting for a free one is no fault

@@ -40,7 +40,7 @@ EXECUTORS = {
 }
 # what a driver must be allowed in Kubernetes, as containers/kubernetes/base allows it: group, resource, part, verb
 DRIVER = (
-    *(("batch", "jobs", "", verb) for verb in ("create", "get", "delete")),
+    *(("batch", "jobs", "", verb) for verb in ("create", "get", "list", "delete")),
     *(("", "pods", "", verb) for verb in ("list", "delete")),
     ("", "pods", "log", "get"),
     *(("", "secrets", "", verb) for verb in ("create", "delete")),
