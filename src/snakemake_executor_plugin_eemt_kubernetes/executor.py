@@ -97,8 +97,8 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
                 raise WorkflowError(f"Kubernetes: jobs of an earlier run of this folder do not end: {', '.join(left)}")
             for name in sorted(left - told):
                 self.logger.info(f"Job {name} is of an earlier run of this folder; it is ended.")
-                self._kubernetes_retry(partial(self.safe_delete_job, name))
             told |= left
+            self._delete(left)
             time.sleep(1)
 
     def _at_work(self, with_ending: bool = True) -> set[str]:
@@ -112,6 +112,11 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         ]
         return {name for thing, name in left if with_ending or thing.metadata.deletion_timestamp is None}
 
+    def _delete(self, names: set[str]) -> None:
+        """Delete jobs with their pods, also with those that came after an earlier deletion."""
+        for name in names:
+            self._kubernetes_retry(partial(self.safe_delete_job, name))
+
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """End all jobs of this run, whether Snakemake knows of them or not.
 
@@ -121,8 +126,7 @@ class Executor(KubernetesExecutor):  # type: ignore[misc]
         left, calm = {info.external_jobid for info in active_jobs}, 0
         until = time.monotonic() + LATE
         while calm < 3 and time.monotonic() < until:
-            for name in left:
-                self._kubernetes_retry(partial(self.safe_delete_job, name))
+            self._delete(left)
             time.sleep(1)
             left = self._kubernetes_retry(partial(self._at_work, with_ending=False))
             calm = 0 if left else calm + 1

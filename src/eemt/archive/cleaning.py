@@ -10,8 +10,8 @@ from pathlib import Path
 from eemt.archive.bag import read_bag
 from eemt.archive.blocks import Member
 from eemt.archive.errors import StorageError
-from eemt.archive.journal import Journal, journal_path, read_journal
-from eemt.archive.limits import alone, locks_folder
+from eemt.archive.journal import Journal, held, journal_path, read_journal
+from eemt.archive.limits import locks_folder
 from eemt.archive.settings import open_storage
 from eemt.config import ArchiveSettings
 from eemt.errors import InputError
@@ -86,7 +86,7 @@ def finish_cleaning(folder: Path, site: str, settings: ArchiveSettings, work: Pa
     if journal is None or not journal.cleaning:
         return None
     identifier = journal.identifier
-    with alone(locks_folder(settings.locks) / f"dataset-{identifier}", f"{identifier} is being archived"):
+    with held(identifier, None, locks_folder(settings.locks)):
         crate = folder / CRATE
         if not crate.exists():
             # it is removed last: what is there now is of a run that is not finished

@@ -23,8 +23,8 @@ from eemt.archive.dataset import Dataset, land
 from eemt.archive.discarding import take_back
 from eemt.archive.errors import SourceError, StorageError
 from eemt.archive.exact import DifferentError, exactly
-from eemt.archive.journal import Digest, Journal, journal_lock, journal_path, read_journal
-from eemt.archive.limits import alone, locks_folder, slot
+from eemt.archive.journal import Digest, Journal, held, journal_path, read_journal
+from eemt.archive.limits import locks_folder, slot
 from eemt.archive.room import Room
 from eemt.archive.sealing import remove_strangers, room_for, seal, sealed_bag
 from eemt.archive.settings import open_staging, open_storage
@@ -166,7 +166,8 @@ class Deposit:
             case "pack":
                 return all(self._is_packed(block.name) for block in self.blocks)
             case "space":
-                return not self._blocks_left() or self.room.held() >= self._blocks_left()
+                left = self._blocks_left()
+                return not left or self.room.held() >= left
             case "move":
                 return not self._blocks_left()
             case _:
@@ -416,20 +417,3 @@ def of_source() -> Iterator[None]:
         yield
     except InputError as error:
         raise SourceError(str(error)) from None
-
-
-@contextlib.contextmanager
-def held(identifier: str, journal: Path | None, locks: Path) -> Iterator[None]:
-    """Hold a dataset, and the journal of its site, for this process.
-
-    Raises
-    ------
-    TakenError
-        When another has one of them.
-    """
-    what = f"{identifier} is being archived"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(alone(locks / f"dataset-{identifier}", what))
-        if journal:
-            stack.enter_context(alone(journal_lock(journal, locks), what))
-        yield

@@ -15,7 +15,7 @@ from eemt.archive.bag import TAGMANIFEST
 from eemt.archive.below import Below
 from eemt.archive.catalogues import Catalogues
 from eemt.archive.errors import StorageError, TakenError
-from eemt.archive.journal import Journal, journal_lock, journal_path, read_journal, unwritable
+from eemt.archive.journal import Journal, held, journal_lock, journal_path, read_journal, unwritable
 from eemt.archive.limits import alone, locks_folder
 from eemt.archive.room import Room
 from eemt.archive.settings import open_staging, open_storage
@@ -74,7 +74,7 @@ def discard(site: str, settings: ArchiveSettings, work: Path, catalogues: Catalo
             return Discarded("archived", identifier)
         storage, staging = open_storage(settings), open_staging(settings)
         try:
-            with alone(locks / f"dataset-{identifier}", f"{identifier} is being archived"):
+            with held(identifier, None, locks):
                 outcome = take_back(journal, path, storage, staging, locks, catalogues, must_know=True)
         except TakenError as error:
             LOG.info("%s", error)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eemt.archive.blocks import Block
 from eemt.archive.errors import Kind, StorageError
+from eemt.archive.limits import alone
 from eemt.raster import whole_or_nothing
 
 
@@ -128,6 +130,23 @@ def journal_lock(path: Path, locks: Path) -> Path:
     It is not beside it, since not every file system of a cluster keeps locks.
     """
     return locks / f"journal-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def held(identifier: str, journal: Path | None, locks: Path) -> Iterator[None]:
+    """Hold a dataset, and the journal of its site, for this process.
+
+    Raises
+    ------
+    TakenError
+        When another has one of them.
+    """
+    what = f"{identifier} is being archived"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone(locks / f"dataset-{identifier}", what))
+        if journal:
+            stack.enter_context(alone(journal_lock(journal, locks), what))
+        yield
 
 
 def read_journal(path: Path) -> Journal | None:
